@@ -1,0 +1,164 @@
+"""What stands between the socket and the routes: rate limit, request log, faults of the wire."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ut_clips_dagster.simulator.answers import API_HEADERS, error_reply, rate_headers
+from ut_clips_dagster.simulator.calls import API_OPERATIONS, Call, Operation, classify
+from ut_clips_dagster.simulator.faultnames import WIRE_FAULTS, FaultName
+from ut_clips_dagster.simulator.faults import Fault
+from ut_clips_dagster.simulator.parts import Simulator
+from ut_clips_dagster.simulator.protocol import Connection, until_gone
+from ut_clips_dagster.simulator.requestlog import LoggedRequest
+from ut_clips_dagster.simulator.rewrites import REWRITES, Rewritten
+from ut_clips_dagster.simulator.wire import Chunked, CutShort, Reply, Retyped, Slow, xml_error
+
+_TOO_MANY = "Too many requests. Maximum of {limit} requests per minute."
+_MOVED = "/media/moved/"
+_STATUSES = {
+    FaultName.BAD_REQUEST: 400,
+    FaultName.UNAUTHORIZED: 401,
+    FaultName.FORBIDDEN: 403,
+    FaultName.NOT_FOUND: 404,
+    FaultName.RATE_LIMITED: 429,
+    FaultName.RATE_LIMITED_NO_HEADERS: 429,
+}
+_HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
+
+
+@dataclass
+class _Exchange:
+    """One request under way; notes it down and completes its headers when the answer starts."""
+
+    simulator: Simulator
+    call: Call
+    client_id: str | None
+    query: str
+    at: datetime
+    outgoing: Send
+    headers: tuple[tuple[str, str], ...] = ()
+    fault: FaultName | None = None
+    is_logged: bool = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=list(message["headers"]))
+            if headers.get("content-type") == "application/json":
+                headers["content-type"] = "application/json; charset=utf-8"  # as the official document has it
+            for name, value in self.headers:
+                headers[name] = value
+            message = {**message, "headers": headers.raw}
+            self.log(message["status"])
+        await self.outgoing(message)
+
+    def log(self, status: int | None) -> None:
+        if self.is_logged:
+            return
+        self.is_logged = True
+        entry = LoggedRequest(
+            self.at, *self.call, client_id=self.client_id, query=self.query, status=status, fault=self.fault
+        )
+        self.simulator.requests.add(entry)
+
+
+class Gateway:
+    """ASGI middleware around the simulator's application."""
+
+    def __init__(self, app: ASGIApp, simulator: Simulator) -> None:
+        self._app = app
+        self._simulator = simulator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one request (or the life of the server, which is passed on)."""
+        call = classify(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if call is None:
+            await self._app(scope, receive, send)
+            return
+        simulator = self._simulator
+        is_api = call.operation in API_OPERATIONS
+        bearer = simulator.tokens.check(Headers(scope=scope).get("authorization")) if is_api else None
+        query = scope["query_string"].decode("latin-1") if is_api else ""
+        exchange = _Exchange(
+            simulator, call, bearer.client_id if bearer else None, query, simulator.clock.wire_now(), send
+        )
+        if bearer:
+            admission = simulator.limiter.admit(bearer.client_id)
+            exchange.headers = (*API_HEADERS, *rate_headers(admission))
+            if not admission.allowed:
+                await error_reply(429, _TOO_MANY.format(limit=admission.limit)).send(exchange.send)
+                return
+        fault = simulator.faults.take(call, WIRE_FAULTS) if not scope["path"].startswith(_MOVED) else None
+        if fault is None:
+            await self._app(scope, receive, exchange.send)
+        else:
+            exchange.fault = fault.name
+            await self._misbehave(fault, exchange, scope, receive)
+
+    async def _misbehave(self, fault: Fault, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
+        if fault.name is FaultName.STALL:
+            exchange.log(None)
+            await until_gone(receive)
+            return
+        self._change_limit(fault, exchange)
+        reply = _reply_instead(fault, exchange.call, scope)
+        if reply is not None:
+            await reply.send(exchange.send)
+            return
+        connection = Connection.of(scope)
+        await self._app(scope, receive, _mangled(fault, exchange.send, connection))
+        if connection.is_closing:
+            # Wait until the server knows it too; it would complain about an answer that was never completed.
+            await until_gone(receive)
+
+    def _change_limit(self, fault: Fault, exchange: _Exchange) -> None:
+        if fault.name is FaultName.RATE_LIMITED and exchange.client_id:
+            # Another process has used up the window: what the header says stays true until the window ends.
+            exchange.headers = (*API_HEADERS, *rate_headers(self._simulator.limiter.spend(exchange.client_id)))
+        elif fault.name is FaultName.RATE_LIMITED_NO_HEADERS:
+            exchange.headers = ()
+
+
+def _reply_instead(fault: Fault, call: Call, scope: Scope) -> Reply | None:  # noqa: PLR0911  # one return per fault
+    """The answer that a fault gives in place of the application's, or None where it spoils that one."""
+    if fault.name is FaultName.HTML:
+        return Reply(200, _HTML, "text/html; charset=utf-8")
+    if fault.name is FaultName.EMPTY_BODY:
+        media = call.operation is Operation.MEDIA
+        return Reply(200, b"", "video/mp4" if media else "application/json; charset=utf-8")
+    if fault.name is FaultName.REDIRECT_PRIVATE:
+        return Reply(307, b"", headers=(("Location", "http://169.254.169.254/latest/meta-data/"),))
+    if fault.name is FaultName.REDIRECT:
+        path = scope["path"].replace("/media/", _MOVED, 1)
+        return Reply(307, b"", headers=(("Location", f"{path}?{scope['query_string'].decode('latin-1')}"),))
+    status = fault.status if fault.name is FaultName.SERVER_ERROR else _STATUSES.get(fault.name)
+    if status is None:
+        return None
+    retry_after = () if fault.retry_after_s is None else (("Retry-After", str(fault.retry_after_s)),)
+    if call.operation is Operation.MEDIA:
+        return replace(xml_error(status, "SimulatedFault", fault.name.value), headers=retry_after)
+    return error_reply(status, f"Simulated fault: {fault.name.value}", retry_after)
+
+
+def _mangled(fault: Fault, send: Send, connection: Connection) -> Send:  # noqa: PLR0911  # one return per fault
+    """A `Send` that passes the application's answer on as the fault has it."""
+    name = fault.name
+    if name in REWRITES:
+        return Rewritten(send, REWRITES[name])
+    if name is FaultName.RESET:
+        return CutShort(send, connection, reset=True)
+    if name is FaultName.SHORT_BODY:
+        return CutShort(send, connection)
+    if name is FaultName.CHUNKED_CUT:
+        return CutShort(send, connection, chunked=True)
+    if name is FaultName.CHUNKED_BODY:
+        return Chunked(send, connection)
+    if name is FaultName.ENDLESS_BODY:
+        return Chunked(send, connection, endless=True)
+    if name is FaultName.SLOW_BODY:
+        return Slow(send, connection, fault.delay_s)
+    if name is FaultName.WRONG_CONTENT_TYPE:
+        return Retyped(send, "text/html; charset=utf-8")
+    raise AssertionError(f"no way to make {name.value} is known")  # pragma: no cover
