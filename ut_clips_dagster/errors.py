@@ -1,0 +1,108 @@
+"""The one exception tree of this package.
+
+Every message says what failed, for which session or clip, and what to do next; none holds a secret, a token or a
+signed link.
+
+    ClipsError
+    ├── SettingsError             a setting is missing or malformed
+    ├── ResultsApiError           the Results API did not give what was asked
+    │   ├── AuthenticationError   401, or the token endpoint refused the client
+    │   ├── ForbiddenError        403
+    │   ├── BadRequestError       400
+    │   ├── NotFoundError         404
+    │   ├── BudgetExhaustedError  no request left in the budget within the time allowed
+    │   ├── ApiUnavailableError   5xx or transport errors, still there after the last retry
+    │   └── InvalidAnswerError    an answer that is not what the API's document says
+    ├── ClipNotReadyError         polls used up while the clip was still generating
+    ├── ClipGenerationError       the API said ERROR after the last attempt
+    ├── MediaError                the clip's bytes could not be had
+    │   ├── LinkExpiredError      403 from the media host: ask for a new link
+    │   ├── LinkRefusedError      a link to a place we do not follow
+    │   ├── MediaUnavailableError transport errors, 5xx, short bodies: worth another try
+    │   └── NotAClipError         what came is no video, is empty, or is larger than allowed
+    └── StorageError              the archive could not be read or written
+        ├── StorageConflictError  the name is taken by other bytes
+        └── TableConflictError    other writers kept winning the metadata table's commit
+"""
+
+from __future__ import annotations
+
+
+class ClipsError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class SettingsError(ClipsError):
+    """One or more settings are missing or malformed; the message names every one of them."""
+
+
+class ResultsApiError(ClipsError):
+    """The Results API did not give what was asked."""
+
+
+class AuthenticationError(ResultsApiError):
+    """The API or the token endpoint refused the credentials."""
+
+
+class ForbiddenError(ResultsApiError):
+    """The credentials are valid, but may not read this."""
+
+
+class BadRequestError(ResultsApiError):
+    """The API refused the request's parameters."""
+
+
+class NotFoundError(ResultsApiError):
+    """The API does not know this test, session or clip."""
+
+
+class BudgetExhaustedError(ResultsApiError):
+    """The account's request budget stayed used up for longer than we wait."""
+
+
+class ApiUnavailableError(ResultsApiError):
+    """Server or transport errors that were still there after the last retry."""
+
+
+class InvalidAnswerError(ResultsApiError):
+    """The API answered, but not with what its document says."""
+
+
+class ClipNotReadyError(ClipsError):
+    """The clip was still generating when its polls were used up."""
+
+
+class ClipGenerationError(ClipsError):
+    """The API answered ERROR after the last generation attempt."""
+
+
+class MediaError(ClipsError):
+    """A clip's bytes could not be had."""
+
+
+class LinkExpiredError(MediaError):
+    """The media host answered 403: links die after 15 minutes, so ask for a new one."""
+
+
+class LinkRefusedError(MediaError):
+    """The link, or a redirect of it, leads to a place that is not followed."""
+
+
+class MediaUnavailableError(MediaError):
+    """A passing failure of the media host: worth another try."""
+
+
+class NotAClipError(MediaError):
+    """What came is not a video, is empty, or is larger than allowed."""
+
+
+class StorageError(ClipsError):
+    """The archive could not be read or written."""
+
+
+class StorageConflictError(StorageError):
+    """The object's name is taken by other bytes; nothing was overwritten."""
+
+
+class TableConflictError(StorageError):
+    """The metadata table's commit lost against other writers more often than is retried."""

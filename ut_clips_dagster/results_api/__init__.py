@@ -1,0 +1,1 @@
+"""The UserTesting Results API v2: client, authorization, pacing, models. Knows nothing of Dagster."""

@@ -1,0 +1,144 @@
+"""The client of the three operations the archive needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+import tenacity
+from pydantic import ValidationError
+
+from ut_clips_dagster.errors import (
+    ApiUnavailableError,
+    AuthenticationError,
+    BadRequestError,
+    ForbiddenError,
+    InvalidAnswerError,
+    NotFoundError,
+    ResultsApiError,
+)
+from ut_clips_dagster.results_api.auth import BearerAuth, TokenSource
+from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage
+from ut_clips_dagster.results_api.pacing import PacedTransport, Pacer
+from ut_clips_dagster.results_api.redaction import redact_http_logs
+
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+MAX_RETRIES = 4
+SESSION_LIST_LIMIT = 500
+"""Largest `limit` of the session list (OpenAPI document)."""
+SESSION_LIST_MAX_OFFSET = 10_000
+"""Largest `offset` of the session list (OpenAPI document)."""
+SERVER_ERROR = 500
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+def retrying(sleep: Callable[[float], None]) -> tenacity.Retrying:
+    """At most four retries with jittered exponential back-off, of what may pass: 5xx, transport, unreadable answers."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((ApiUnavailableError, InvalidAnswerError)),
+        stop=tenacity.stop_after_attempt(1 + MAX_RETRIES),
+        wait=tenacity.wait_random_exponential(multiplier=0.5, max=8),
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+class ResultsApi:
+    """Lists sessions, lists clips, requests clips; hands out frozen models only.
+
+    Every method raises a `ResultsApiError` subclass; no method retries what cannot pass (4xx).
+    """
+
+    def __init__(  # noqa: PLR0913 - one seam per thing a test replaces
+        self,
+        api_url: str,
+        token_url: str,
+        client_id: str,
+        client_secret: str,
+        *,
+        pacer: Pacer | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        redact_http_logs()
+        self.pacer = pacer or Pacer()
+        self._api_url = api_url
+        self._retrying = retrying(sleep)
+        self._tokens = TokenSource(token_url, client_id, client_secret, TIMEOUT, retrying(sleep))
+        self._http = httpx.Client(
+            base_url=f"{api_url}/api/v2/",
+            auth=BearerAuth(self._tokens),
+            transport=PacedTransport(transport or httpx.HTTPTransport(), self.pacer),
+            timeout=TIMEOUT,
+            follow_redirects=False,  # the token goes to the API's host only
+        )
+
+    def list_sessions(self, test_id: str, offset: int = 0, limit: int = SESSION_LIST_LIMIT) -> SessionPage:
+        """One page of a test's completed sessions, newest first.
+
+        Raises:
+            NotFoundError: the test does not exist or is of a kind the API does not serve.
+        """
+        return self._get(
+            "sessionResults", SessionPage, f"the sessions of test {test_id}", testId=test_id, limit=limit, offset=offset
+        )
+
+    def list_clips(self, session_id: str) -> ClipListing:
+        """All clips of a session.
+
+        Raises:
+            NotFoundError: the session is unknown, deleted, or of a product without video.
+        """
+        return self._get(f"sessionResults/{session_id}/clips", ClipListing, f"the clips of session {session_id}")
+
+    def request_clip(self, session_id: str, clip_uuid: str) -> ClipDetails:
+        """Ask for a clip: this *is* the request for its generation, and for a new link once it is generated."""
+        what = f"clip {clip_uuid} of session {session_id}"
+        return self._get(f"sessionResults/{session_id}/clips/{clip_uuid}", ClipDetails, what)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+        self._tokens.close()
+
+    def _get(self, path: str, model: type[AnswerT], what: str, **params: str | int) -> AnswerT:
+        answer: AnswerT = self._retrying(self._attempt, path, model, what, params)
+        return answer
+
+    def _attempt(self, path: str, model: type[AnswerT], what: str, params: dict[str, str | int]) -> AnswerT:
+        try:
+            response = self._http.get(path, params=params)
+        except httpx.TransportError as error:
+            reason = type(error).__name__
+            raise ApiUnavailableError(
+                f"The Results API ({self._api_url}) cannot be reached for {what}: {reason}. "
+                "It is tried again by the sensors; check the network and USERTESTING_API_URL if it stays."
+            ) from None  # the cause may hold the request's headers
+        except httpx.DecodingError:
+            raise InvalidAnswerError(f"The Results API's answer for {what} cannot be decoded.") from None
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(response.status_code, what)
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            detail = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in detail["loc"]) or "the body"
+            raise InvalidAnswerError(
+                f"The Results API's answer for {what} is not what its document says: {where}: {detail['msg'][:200]}."
+            ) from None
+
+
+def _refusal(status: int, what: str) -> ResultsApiError:
+    if status >= SERVER_ERROR:
+        return ApiUnavailableError(f"The Results API answered {status} for {what}. It is tried again by the sensors.")
+    errors: dict[int, tuple[type[ResultsApiError], str]] = {
+        400: (BadRequestError, "It does not accept the request; check that the ID is a UUID of a v2 study"),
+        401: (AuthenticationError, "The token was refused twice; check USERTESTING_CLIENT_ID and _SECRET"),
+        403: (ForbiddenError, "The credentials may not read it; ask for access to its workspace"),
+        404: (NotFoundError, "It is unknown, deleted, or of a product without video clips"),
+    }
+    kind, advice = errors.get(status, (InvalidAnswerError, "The API's document names no such status"))
+    return kind(f"The Results API answered {status} for {what}. {advice}.")

@@ -1,0 +1,127 @@
+"""The settings, read from the environment (and `.env`) and validated as a whole."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.hosts import is_loopback_host
+from ut_clips_dagster.results_api.models import Uuid
+
+OFFICIAL_API_URL = "https://api.use2.usertesting.com"
+OFFICIAL_TOKEN_URL = "https://auth.usertesting.com/oauth2/aus1p3vtd8vtm4Bxv0h8/v1/token"  # noqa: S105 - a URL
+DEFAULT_MAX_CLIP_BYTES = 20 * 1024**3
+
+
+def _secure_url(value: str) -> str:
+    parts = urlsplit(value.strip())
+    if not parts.hostname or parts.scheme not in ("https", "http"):
+        raise ValueError("must be a URL such as https://host")
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname):
+        raise ValueError("must be https (http is for loopback hosts only)")
+    return value.strip().rstrip("/")
+
+
+def _archive_root(value: str) -> str:
+    value = value.strip().rstrip("/") or "/"
+    if value.startswith("gs://") and not urlsplit(value).netloc:
+        raise ValueError("must name a bucket: gs://bucket/prefix")
+    if "://" in value and not value.startswith("gs://"):
+        raise ValueError("must be a directory or gs://bucket/prefix")
+    return value
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+SecureUrl = Annotated[str, AfterValidator(_secure_url)]
+CommaSeparated = BeforeValidator(_split)
+
+
+class Settings(BaseSettings):
+    """Everything the platform can be told from outside; see the README's configuration table.
+
+    Raises (through `load_settings`):
+        SettingsError: naming every missing or malformed setting in one message.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    api_url: SecureUrl = Field(OFFICIAL_API_URL, validation_alias="USERTESTING_API_URL")
+    token_url: SecureUrl = Field(OFFICIAL_TOKEN_URL, validation_alias="USERTESTING_TOKEN_URL")
+    client_id: str = Field(validation_alias="USERTESTING_CLIENT_ID", min_length=1)
+    client_secret: SecretStr = Field(validation_alias="USERTESTING_CLIENT_SECRET", min_length=1)
+    test_ids: Annotated[tuple[Uuid, ...], NoDecode, CommaSeparated] = Field(
+        validation_alias="USERTESTING_TEST_IDS", min_length=1
+    )
+    archive: Annotated[str, AfterValidator(_archive_root)] = Field("data", validation_alias="UT_CLIPS_ARCHIVE")
+    poll_interval_s: float = Field(3.0, validation_alias="UT_CLIPS_POLL_INTERVAL_S", gt=0, le=600)
+    poll_max_attempts: int = Field(10, validation_alias="UT_CLIPS_POLL_MAX_ATTEMPTS", ge=1, le=1000)
+    batch_size: int = Field(10, validation_alias="UT_CLIPS_BATCH_SIZE", ge=1, le=1000)
+    discovery_interval_s: int = Field(300, validation_alias="UT_CLIPS_DISCOVERY_INTERVAL_S", ge=1)
+    max_clip_bytes: int = Field(DEFAULT_MAX_CLIP_BYTES, validation_alias="UT_CLIPS_MAX_CLIP_BYTES", ge=1)
+    media_allowed_hosts: Annotated[tuple[str, ...], NoDecode, CommaSeparated] = Field(
+        (), validation_alias="UT_CLIPS_MEDIA_ALLOWED_HOSTS"
+    )
+
+
+def load_settings(*, api: bool = True) -> Settings:
+    """Read and validate all settings.
+
+    Args:
+        api: False for what asks the API nothing: credentials and test IDs may then be missing.
+
+    Raises:
+        SettingsError: one message with a line for every setting that is missing or malformed.
+    """
+    try:
+        return Settings() if api else Settings(**_NO_API)  # type: ignore[arg-type]  # the environment gives the rest
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None  # the cause would print the values, secrets included
+
+
+_NO_API = {
+    "client_id": "unused",
+    "client_secret": "unused",
+    "test_ids": "00000000-0000-0000-0000-000000000000",
+    "api_url": OFFICIAL_API_URL,
+    "token_url": OFFICIAL_TOKEN_URL,
+}
+
+
+def _explain(error: ValidationError) -> str:
+    problems: dict[str, str] = {}
+    for detail in error.errors(include_input=False, include_url=False):
+        name = str(detail["loc"][0])
+        reason = "is not set" if detail["type"] == "missing" else detail["msg"].removeprefix("Value error, ")
+        problems.setdefault(name, reason)
+    lines = "\n".join(f"  {name}: {reason}" for name, reason in problems.items())
+    return (
+        "These settings are missing or wrong; set them in the environment or in .env "
+        f"(.env.example explains each):\n{lines}"
+    )
+
+
+def placeholder_settings() -> Settings:
+    """Settings to load a code location with when the real ones are wrong: without credentials or tests."""
+    return Settings.model_construct(
+        api_url=OFFICIAL_API_URL,
+        token_url=OFFICIAL_TOKEN_URL,
+        client_id="",
+        client_secret=SecretStr(""),
+        test_ids=(),
+        archive="data",
+        poll_interval_s=3.0,
+        poll_max_attempts=10,
+        batch_size=10,
+        discovery_interval_s=300,
+        max_clip_bytes=DEFAULT_MAX_CLIP_BYTES,
+        media_allowed_hosts=(),
+    )
