@@ -1,0 +1,213 @@
+"""The versioned documents of a session: all state there is; the table and Dagster's events can be rebuilt from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ut_clips_dagster.results_api.models import Clip, ClipLayout, UtcDatetime, Uuid
+
+
+class Document(BaseModel):
+    """Base of everything that is written to the archive as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SessionDocument(Document):
+    """`session.json`: what the session list said. Absent for a session whose key a person added."""
+
+    version: Literal[1] = 1
+    session_id: Uuid
+    test_id: Uuid
+    status: str
+    started_at: UtcDatetime
+    finished_at: UtcDatetime | None
+    found_at: UtcDatetime
+
+
+class Cut(Document):
+    """What a clip shows: another cut of the same clip is another file."""
+
+    time_start_ms: int
+    time_end_ms: int
+    layout: ClipLayout | None = None
+
+
+class ListedClip(Document):
+    """A clip of the session's listing, or of an earlier one (`listed` false: deleted upstream since)."""
+
+    clip_uuid: Uuid
+    name: str
+    description: str | None
+    cut: Cut
+    video_uuid: Uuid
+    has_audio: bool
+    has_camera: bool
+    listed: bool
+    first_listed_at: UtcDatetime
+    listed_at: UtcDatetime
+    """When a listing last held it."""
+
+
+class ClipListDocument(Document):
+    """`clip_list.json`: the newest listing, and what earlier ones held."""
+
+    version: Literal[1] = 1
+    session_id: Uuid
+    study_uuid: Uuid
+    listed_at: UtcDatetime
+    has_video: bool = True
+    """False when the API answered 404 for a session that it listed itself: a product without video, or deleted."""
+    clips: tuple[ListedClip, ...]
+
+    @property
+    def listed(self) -> tuple[ListedClip, ...]:
+        """The clips of the newest listing."""
+        return tuple(clip for clip in self.clips if clip.listed)
+
+
+class Generation(Document):
+    """How a clip's generation went; the link itself is never kept."""
+
+    clip_uuid: Uuid
+    cut: Cut
+    attempts: int
+    """Requests of the clip until its link was issued, or until they were used up."""
+    waited_s: float
+    issued_at: UtcDatetime | None = None
+    expires_at: UtcDatetime | None = None
+
+
+class ClipUrlsDocument(Document):
+    """`clip_urls.json`: the newest generation of each clip."""
+
+    version: Literal[1] = 1
+    session_id: Uuid
+    clips: tuple[Generation, ...] = ()
+
+    def of(self, clip: ListedClip) -> Generation | None:
+        """The clip's generation, of its present cut."""
+        return next((g for g in self.clips if g.clip_uuid == clip.clip_uuid and g.cut == clip.cut), None)
+
+
+class StoredClip(Document):
+    """A clip's file, verified when it was stored."""
+
+    clip_uuid: Uuid
+    cut: Cut
+    storage_path: str
+    size_bytes: int
+    crc32c: str
+    content_type: str
+    downloaded_at: UtcDatetime
+
+
+ClipState = Literal["GENERATING", "ERROR", "MISSING"]
+
+
+class ClipProblem(Document):
+    """Why a listed clip is not stored."""
+
+    clip_uuid: Uuid
+    status: ClipState
+    error: str
+    at: UtcDatetime
+
+
+class ClipFilesDocument(Document):
+    """`clip_files.json`: every file ever stored for the session, and why listed clips are not."""
+
+    version: Literal[1] = 1
+    session_id: Uuid
+    files: tuple[StoredClip, ...] = ()
+    problems: tuple[ClipProblem, ...] = ()
+
+    def of(self, clip: ListedClip) -> StoredClip | None:
+        """The file of the clip's present cut."""
+        return next((f for f in self.files if f.clip_uuid == clip.clip_uuid and f.cut == clip.cut), None)
+
+    def paths_of(self, clip_uuid: str) -> frozenset[str]:
+        """Where all stored cuts of a clip are."""
+        return frozenset(f.storage_path for f in self.files if f.clip_uuid == clip_uuid)
+
+    def newest_of(self, clip_uuid: str) -> StoredClip | None:
+        """The last file stored for a clip, of whatever cut."""
+        return next((f for f in reversed(self.files) if f.clip_uuid == clip_uuid), None)
+
+    def problem_of(self, clip_uuid: str) -> ClipProblem | None:
+        """Why the clip is not stored, as far as known."""
+        return next((p for p in self.problems if p.clip_uuid == clip_uuid), None)
+
+
+class SessionRecord(Document):
+    """All documents of one session, read together."""
+
+    session_id: Uuid
+    session: SessionDocument | None = None
+    clip_list: ClipListDocument | None = None
+    clip_urls: ClipUrlsDocument
+    clip_files: ClipFilesDocument
+
+    @classmethod
+    def empty(cls, session_id: str) -> SessionRecord:
+        """A session of which nothing is stored."""
+        return cls(
+            session_id=session_id,
+            clip_urls=ClipUrlsDocument(session_id=session_id),
+            clip_files=ClipFilesDocument(session_id=session_id),
+        )
+
+    @property
+    def missing(self) -> tuple[ListedClip, ...]:
+        """Listed clips whose present cut is not stored."""
+        listed = self.clip_list.listed if self.clip_list else ()
+        return tuple(clip for clip in listed if self.clip_files.of(clip) is None)
+
+    @property
+    def is_complete(self) -> bool:
+        """A listing is there and every clip of it is stored."""
+        return self.clip_list is not None and not self.missing
+
+
+def cut_of(clip: Clip) -> Cut:
+    """The part of a listed clip that makes another file when it changes."""
+    return Cut(time_start_ms=clip.time_start_ms, time_end_ms=clip.time_end_ms, layout=clip.layout)
+
+
+def merge_listing(  # noqa: PLR0913 - a pure function of all it depends on
+    before: ClipListDocument | None,
+    session_id: str,
+    study_uuid: str,
+    clips: tuple[Clip, ...],
+    at: datetime,
+    *,
+    has_video: bool = True,
+) -> ClipListDocument:
+    """The new listing, plus what earlier ones held and this one does not, as `listed=False`. Pure."""
+    earlier = {clip.clip_uuid: clip for clip in before.clips} if before else {}
+    listed = {
+        clip.uuid: ListedClip(
+            clip_uuid=clip.uuid,
+            name=clip.name,
+            description=clip.description,
+            cut=cut_of(clip),
+            video_uuid=clip.video_uuid,
+            has_audio=clip.has_audio,
+            has_camera=clip.has_camera,
+            listed=True,
+            first_listed_at=earlier[clip.uuid].first_listed_at if clip.uuid in earlier else at,
+            listed_at=at,
+        )
+        for clip in clips
+    }
+    gone = tuple(clip.model_copy(update={"listed": False}) for key, clip in earlier.items() if key not in listed)
+    return ClipListDocument(
+        session_id=session_id,
+        study_uuid=study_uuid,
+        listed_at=at,
+        has_video=has_video,
+        clips=(*listed.values(), *gone),
+    )

@@ -1,0 +1,377 @@
+"""The archiving pipeline: sessions in, one result per session out, the moment it is finished.
+
+Write order: clip bytes, verified -> session documents -> table rows -> (Dagster's event, by the caller). A reader of a
+later one always finds the earlier. Any of it may be cut off at any time and done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from ut_clips_dagster.archive.documents import (
+    ClipProblem,
+    ClipState,
+    Generation,
+    ListedClip,
+    SessionRecord,
+    StoredClip,
+    merge_listing,
+)
+from ut_clips_dagster.archive.downloads import Downloader
+from ut_clips_dagster.archive.poller import ClipGivenUp, ClipPoller, LinkIssued, SessionListed
+from ut_clips_dagster.archive.progress import Progress, report
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.archive.rows import clip_metadata, same_rows
+from ut_clips_dagster.errors import (
+    ClipGenerationError,
+    ClipNotReadyError,
+    ClipsError,
+    LinkExpiredError,
+    NotFoundError,
+    StorageError,
+)
+from ut_clips_dagster.results_api.models import ClipListing, now_utc
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+
+PARALLEL_DOWNLOADS = 4
+READ_AHEAD = 200
+"""Sessions whose rows are compared with their documents by one read of the table."""
+MAX_RELINKS = 2
+"""New links asked for one clip in one run, when links expire before they are used."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is to be done for each session."""
+
+    relist: bool = True
+    """List the session anew; else only where no listing is stored."""
+    generate: bool = True
+    """Poll what is not stored to GENERATED."""
+    download: bool = True
+    """Store what is missing; implies `generate`."""
+    request: bool = True
+    """False: send no request at all, only rebuild rows from what is stored."""
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What became of one session in this run."""
+
+    session_id: str
+    record: SessionRecord
+    rows: int
+    error: str | None
+    """Why the session is unfinished: every problem of it, in full sentences. None when all was done."""
+    from_documents: bool = False
+    """It was complete before the run: nothing was asked or stored for it yet."""
+    clips_stored: int = 0
+    bytes_stored: int = 0
+    requests: int = 0
+    took_s: float = 0.0
+    listed: bool = True
+    """A listing is there."""
+    rows_written: bool = True
+
+
+@dataclass
+class _Work:
+    """A session on its way."""
+
+    session_id: str
+    record: SessionRecord
+    begun_at: float
+    steps: Steps
+    open_clips: set[str] = field(default_factory=set)
+    problems: list[ClipProblem] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    requests: int = 0
+    clips_stored: int = 0
+    bytes_stored: int = 0
+    relinks: dict[str, int] = field(default_factory=dict)
+
+
+class ArchivePipeline:
+    """Archives sessions: lists, generates, downloads, writes documents and rows.
+
+    Args:
+        poller: sends the API's requests, one at a time, in the order that wastes none.
+        downloader: fetches a clip by its link into the store.
+        records: the sessions' documents.
+        table: the metadata table.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        poller: ClipPoller,
+        downloader: Downloader,
+        records: SessionRecords,
+        table: MetadataTable,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._poller = poller
+        self._downloader = downloader
+        self._records = records
+        self._table = table
+        self._clock = clock
+        self._progress = Progress()
+        self._work: dict[str, _Work] = {}
+        self._downloads: dict[Future[StoredClip], LinkIssued] = {}
+
+    def run(
+        self, session_ids: Iterable[str], steps: Steps, stop_starting_at: float | None = None
+    ) -> Iterator[SessionResult]:
+        """Archive sessions, and yield each one's result as soon as it is finished.
+
+        Sessions that were complete already are yielded first, from their documents, before any request; when their
+        listing is read anew they are yielded a second time.
+
+        Args:
+            session_ids: canonical UUIDs.
+            steps: what to do for each.
+            stop_starting_at: time of `clock` from which on no further session is begun.
+        """
+        session_ids = list(session_ids)
+        self._progress.sessions = len(session_ids)
+        for start in range(0, len(session_ids), READ_AHEAD):
+            yield from self._begin(session_ids[start : start + READ_AHEAD], steps)
+        with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
+            try:
+                yield from self._loop(pool, stop_starting_at)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+        self._table.compact()
+
+    def _begin(self, session_ids: list[str], steps: Steps) -> Iterator[SessionResult]:
+        for session_id in session_ids:
+            try:
+                self._work[session_id] = _Work(session_id, self._records.read(session_id), self._clock(), steps)
+            except StorageError as error:
+                yield SessionResult(
+                    session_id, SessionRecord.empty(session_id), 0, str(error), listed=False, rows_written=False
+                )
+        begun = [self._work[session_id] for session_id in session_ids if session_id in self._work]
+        yield from self._complete_before([work for work in begun if work.record.is_complete])
+        for work in begun:
+            if not steps.request:
+                if work.record.clip_list is None:
+                    work.errors.append(
+                        f"Session {work.session_id}: nothing is stored yet, so there are no rows to rebuild. "
+                        "Materialize clip_list first."
+                    )
+                yield from self._finish(work)
+            elif steps.relist or work.record.clip_list is None:
+                self._poller.scheduler.add_session(work.session_id)
+            else:
+                yield from self._request_clips(work)
+
+    def _complete_before(self, complete: list[_Work]) -> Iterator[SessionResult]:
+        """Report what is complete already, after making sure that its rows are there, too."""
+        if not complete:
+            return
+        try:
+            known = self._table.read([work.session_id for work in complete])
+        except StorageError:
+            return  # they are reported when their rows are written, or with the error of that
+        for work in complete:
+            frame = clip_metadata(work.record)
+            if not same_rows(frame, known[known["session_id"] == work.session_id]):
+                continue  # a run was killed between documents and rows; _finish writes them
+            yield SessionResult(work.session_id, work.record, len(frame), None, from_documents=True)
+
+    def _loop(self, pool: ThreadPoolExecutor, stop_starting_at: float | None) -> Iterator[SessionResult]:
+        while True:
+            yield from self._collect_downloads()
+            if stop_starting_at is not None and self._clock() >= stop_starting_at:
+                yield from self._leave_rest()
+            outcome = self._poller.step()
+            self._progress.requests = self._poller.requests_sent
+            if outcome is None:
+                if not self._downloads:
+                    return
+                wait(self._downloads, return_when=FIRST_COMPLETED)
+            elif isinstance(outcome, float):
+                self._wait(outcome)
+            elif isinstance(outcome, SessionListed):
+                yield from self._listed(outcome)
+            elif isinstance(outcome, LinkIssued):
+                yield from self._link_issued(outcome, pool)
+            else:
+                yield from self._given_up(outcome)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        self._progress.waiting_s = seconds
+        report(self._progress)
+        if self._downloads:
+            wait(self._downloads, timeout=seconds, return_when=FIRST_COMPLETED)
+        else:
+            self._poller.sleep(seconds)
+        self._progress.waiting_s = 0.0
+
+    def _listed(self, event: SessionListed) -> Iterator[SessionResult]:
+        work = self._work[event.session_id]
+        work.requests += 1
+        session_id, answer, at = event.session_id, event.answer, now_utc()
+        known = work.record.session
+        has_video = not isinstance(answer, NotFoundError)
+        if isinstance(answer, NotFoundError) and known:
+            # UserTesting listed this session itself, so 404 means that it has no video (or no longer): zero clips
+            answer = ClipListing(study_uuid=known.test_id, clips=())
+        if isinstance(answer, NotFoundError):
+            work.errors.append(
+                f"Session {session_id}: {answer} The partition was added by hand, not found by the sensor: "
+                "check the ID, or delete the partition."
+            )
+        elif isinstance(answer, ClipsError):
+            work.errors.append(f"Session {session_id}: {answer}")
+        else:
+            listing = answer
+            try:
+                self._records.write_listing(
+                    session_id,
+                    lambda before: merge_listing(
+                        before, session_id, listing.study_uuid, listing.clips, at, has_video=has_video
+                    ),
+                )
+                work.record = self._records.read(session_id)
+            except StorageError as error:
+                work.errors.append(f"Session {session_id}: {error}")
+        if work.errors:
+            yield from self._finish(work)
+        else:
+            yield from self._request_clips(work)
+
+    def _request_clips(self, work: _Work) -> Iterator[SessionResult]:
+        missing = work.record.missing
+        self._progress.clips += len(missing)
+        if work.steps.generate:
+            work.open_clips = {clip.clip_uuid for clip in missing}
+            for clip in missing:
+                self._poller.scheduler.add_clip(work.session_id, clip)
+        if not work.open_clips:
+            yield from self._finish(work)
+
+    def _link_issued(self, link: LinkIssued, pool: ThreadPoolExecutor) -> Iterator[SessionResult]:
+        work = self._work[link.session_id]
+        work.requests += 1 if link.clip.clip_uuid in work.relinks else link.attempts
+        try:
+            self._records.add_generation(link.session_id, _generation(link, link.issued_at))
+        except StorageError as error:
+            yield from self._problem(work, link.clip, "MISSING", str(error))
+            return
+        if work.steps.download and work.record.clip_list:
+            study_uuid = work.record.clip_list.study_uuid
+            taken = work.record.clip_files.paths_of(link.clip.clip_uuid)
+            future = pool.submit(self._downloader.store, study_uuid, link.session_id, link.clip, link.url, taken)
+            self._downloads[future] = link
+        else:
+            yield from self._clip_done(work, link.clip)
+
+    def _given_up(self, event: ClipGivenUp) -> Iterator[SessionResult]:
+        work = self._work[event.session_id]
+        work.requests += event.attempts
+        status: ClipState = "MISSING"
+        if isinstance(event.error, ClipNotReadyError):
+            status = "GENERATING"
+        elif isinstance(event.error, ClipGenerationError):
+            status = "ERROR"
+        message = str(event.error)
+        try:
+            self._records.add_generation(event.session_id, _generation(event, None))
+        except StorageError as error:
+            message = f"{message} {error}"
+        yield from self._problem(work, event.clip, status, message)
+
+    def _collect_downloads(self) -> Iterator[SessionResult]:
+        for future in [f for f in self._downloads if f.done()]:
+            link = self._downloads.pop(future)
+            work = self._work[link.session_id]
+            try:
+                stored = future.result()
+                self._records.add_file(link.session_id, stored)
+            except LinkExpiredError as error:
+                work.relinks[link.clip.clip_uuid] = asked = work.relinks.get(link.clip.clip_uuid, 0) + 1
+                if asked <= MAX_RELINKS:
+                    self._poller.scheduler.add_relink(link.work)
+                else:
+                    yield from self._problem(work, link.clip, "MISSING", f"{error} So did {MAX_RELINKS} new links.")
+            except ClipsError as error:
+                yield from self._problem(work, link.clip, "MISSING", str(error))
+            else:
+                work.clips_stored += 1
+                work.bytes_stored += stored.size_bytes
+                self._progress.clips_stored += 1
+                self._progress.bytes_stored += stored.size_bytes
+                yield from self._clip_done(work, link.clip)
+        report(self._progress)
+
+    def _problem(self, work: _Work, clip: ListedClip, status: ClipState, message: str) -> Iterator[SessionResult]:
+        work.problems.append(ClipProblem(clip_uuid=clip.clip_uuid, status=status, error=message, at=now_utc()))
+        yield from self._clip_done(work, clip)
+
+    def _clip_done(self, work: _Work, clip: ListedClip) -> Iterator[SessionResult]:
+        work.open_clips.discard(clip.clip_uuid)
+        if not work.open_clips:
+            yield from self._finish(work)
+
+    def _leave_rest(self) -> Iterator[SessionResult]:
+        for session_id in self._poller.scheduler.drop_unlisted():
+            work = self._work[session_id]
+            work.errors.append(
+                f"Session {session_id}: not begun, as the run's time is used up. It is tried again by the sensors."
+            )
+            yield from self._finish(work)
+
+    def _finish(self, work: _Work) -> Iterator[SessionResult]:
+        """Write what is known of a session, whatever the outcome, and report it."""
+        session_id = work.session_id
+        rows, rows_written, listed = 0, False, False
+        try:
+            if work.problems or work.record.clip_files.problems:
+                self._records.set_problems(session_id, tuple(work.problems))
+            work.record = self._records.read(session_id)
+            listed = work.record.clip_list is not None and not work.errors
+            if work.record.clip_list is not None:
+                frame = clip_metadata(work.record)
+                self._table.replace(session_id, frame)
+                rows, rows_written = len(frame), True
+        except StorageError as error:
+            work.errors.append(f"Session {session_id}: {error}")
+        del self._work[session_id]
+        if work.steps.download and not work.errors and not work.problems and not work.record.is_complete:
+            work.errors.append(f"Session {session_id}: another run found more clips meanwhile, and stores them.")
+        errors = work.errors + [f"Clip {p.clip_uuid}: {p.status}: {p.error}" for p in work.problems]
+        self._progress.sessions_done += 1
+        self._progress.sessions_unfinished += bool(errors)
+        report(self._progress)
+        yield SessionResult(
+            session_id,
+            work.record,
+            rows,
+            "\n".join(errors) or None,
+            clips_stored=work.clips_stored,
+            bytes_stored=work.bytes_stored,
+            requests=work.requests,
+            took_s=round(self._clock() - work.begun_at, 3),
+            listed=listed,
+            rows_written=rows_written,
+        )
+
+
+def _generation(event: LinkIssued | ClipGivenUp, issued_at: datetime | None) -> Generation:
+    return Generation(
+        clip_uuid=event.clip.clip_uuid,
+        cut=event.clip.cut,
+        attempts=event.attempts,
+        waited_s=event.waited_s,
+        issued_at=issued_at.astimezone(timezone.utc) if issued_at else None,
+        expires_at=event.expires_at if isinstance(event, LinkIssued) else None,
+    )

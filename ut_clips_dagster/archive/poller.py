@@ -1,0 +1,196 @@
+"""Lists sessions and polls clips, bounded, and hands out each answer the moment it is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import SecretStr
+
+from ut_clips_dagster.archive.documents import ListedClip
+from ut_clips_dagster.archive.scheduler import (
+    GENERATION_ATTEMPTS,
+    ClipWork,
+    ListSession,
+    PollingPolicy,
+    RequestClip,
+    Scheduler,
+    WaitUntil,
+)
+from ut_clips_dagster.errors import ClipGenerationError, ClipNotReadyError, ClipsError, InvalidAnswerError
+from ut_clips_dagster.results_api.client import ResultsApi
+from ut_clips_dagster.results_api.models import ClipListing, ClipStatus, now_utc
+
+LINK_LIFE = timedelta(minutes=15)
+"""Validity of a clip's link (OpenAPI document)."""
+
+
+@dataclass(frozen=True)
+class SessionListed:
+    """The API's answer to a session's list request, or why there is none."""
+
+    session_id: str
+    answer: ClipListing | ClipsError
+
+
+@dataclass(frozen=True)
+class LinkIssued:
+    """A clip's link, valid now; use it at once and keep it nowhere."""
+
+    session_id: str
+    clip: ListedClip
+    url: SecretStr
+    attempts: int
+    waited_s: float
+    issued_at: datetime
+    work: ClipWork
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the link dies."""
+        return self.issued_at + LINK_LIFE
+
+
+@dataclass(frozen=True)
+class ClipGivenUp:
+    """No link for a clip, and why."""
+
+    session_id: str
+    clip: ListedClip
+    error: ClipsError
+    attempts: int
+    waited_s: float
+
+
+PollEvent = SessionListed | LinkIssued | ClipGivenUp
+
+
+class ClipPoller:
+    """Sends one request at a time, as the scheduler and the budget allow.
+
+    Args:
+        api: the client; its pacer says when a request may be sent.
+        policy: bounds of polling one clip.
+        clock: monotonic seconds.
+        sleep: how to wait.
+        interactive: spend the budget at once; else evenly, so that others find some of it left.
+    """
+
+    def __init__(
+        self,
+        api: ResultsApi,
+        policy: PollingPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        interactive: bool = True,
+    ) -> None:
+        self.sleep = sleep
+        self._api = api
+        self._policy = policy
+        self._clock = clock
+        self._interactive = interactive
+        self.scheduler = Scheduler(policy)
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests sent by this process so far, repeated ones included."""
+        return self._api.pacer.requests_sent
+
+    def poll_clip(self, session_id: str, clip: ListedClip) -> LinkIssued:
+        """One clip's link: request, wait, ask again with growing delays, stop after the last attempt.
+
+        Raises:
+            ClipNotReadyError: still generating after the last attempt.
+            ClipGenerationError: ERROR after the last of three generation attempts.
+            ResultsApiError: the API could not be asked.
+        """
+        alone = ClipPoller(self._api, self._policy, self._clock, sleep=self.sleep)
+        alone.scheduler.add_clip(session_id, clip)
+        while True:
+            event = alone.step()
+            if isinstance(event, LinkIssued):
+                return event
+            if isinstance(event, ClipGivenUp):
+                raise event.error
+            if isinstance(event, float):
+                self.sleep(event)
+
+    def step(self) -> PollEvent | float | None:
+        """Send at most one request.
+
+        Returns:
+            what came of it; or the seconds to wait before the next step is worth while (0 when a request was sent
+            and only moved things on); or None when nothing is left to ask for.
+        """
+        self._api.pacer.spread = not self._interactive and self.scheduler.requests_ahead() > self._api.pacer.remaining
+        if (delay := self._api.pacer.delay_s()) > 0 and self.scheduler.requests_ahead():
+            return delay
+        now = self._clock()
+        action = self.scheduler.next_action(now)
+        match action:
+            case None:
+                return None
+            case WaitUntil(at):
+                return max(at - now, 0.001)
+            case ListSession(session_id):
+                return self._list(session_id)
+            case RequestClip(work):
+                return self._request(work)
+
+    def _list(self, session_id: str) -> SessionListed:
+        try:
+            return SessionListed(session_id, self._api.list_clips(session_id))
+        except ClipsError as error:
+            return SessionListed(session_id, error)
+
+    def _request(self, work: ClipWork) -> PollEvent | float:
+        work.requests += 1
+        if work.first_started_at is None:
+            work.first_started_at = self._clock()
+        try:
+            details = self._api.request_clip(work.session_id, work.clip.clip_uuid)
+            if details.clip_uuid != work.clip.clip_uuid:
+                raise InvalidAnswerError(
+                    f"The Results API answered for clip {details.clip_uuid} when asked for {work.clip.clip_uuid}."
+                )
+            if details.status is ClipStatus.GENERATED and details.clip_url is None:
+                raise InvalidAnswerError(
+                    f"The Results API says clip {work.clip.clip_uuid} is GENERATED, without a link."
+                )
+        except ClipsError as error:
+            return self._given_up(work, error)
+        now = self._clock()
+        what = f"Clip {work.clip.clip_uuid} of session {work.session_id}"
+        if details.status is ClipStatus.GENERATED and details.clip_url is not None:
+            self.scheduler.generated(work, now)
+            return LinkIssued(
+                work.session_id, work.clip, details.clip_url, work.requests, self._waited_s(work), now_utc(), work
+            )
+        if details.status is ClipStatus.GENERATING:
+            if self.scheduler.still_generating(work, now):
+                return 0.0
+            return self._given_up(
+                work,
+                ClipNotReadyError(
+                    f"{what} was still GENERATING after {work.requests} requests in {self._waited_s(work):.0f} s. "
+                    "It is tried again by the sensors; raise UT_CLIPS_POLL_MAX_ATTEMPTS if clips often take that long."
+                ),
+            )
+        if self.scheduler.failed(work):
+            return 0.0
+        return self._given_up(
+            work,
+            ClipGenerationError(
+                f"{what}: the Results API answered ERROR after attempt {GENERATION_ATTEMPTS} of {GENERATION_ATTEMPTS}. "
+                "It is tried again by the sensors; if it stays, open the clip at UserTesting."
+            ),
+        )
+
+    def _given_up(self, work: ClipWork, error: ClipsError) -> ClipGivenUp:
+        return ClipGivenUp(work.session_id, work.clip, error, work.requests, self._waited_s(work))
+
+    def _waited_s(self, work: ClipWork) -> float:
+        return round(self._clock() - (work.first_started_at or self._clock()), 3)

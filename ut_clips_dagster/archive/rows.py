@@ -1,0 +1,65 @@
+"""The metadata table's rows, made from a session's documents by a pure function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ut_clips_dagster.archive.documents import ListedClip, SessionRecord
+from ut_clips_dagster.storage.metadata_table import as_clip_metadata
+
+NOT_TRIED = "not tried yet"
+STORED = "STORED"
+
+
+def clip_metadata(record: SessionRecord) -> pd.DataFrame:
+    """One row per clip the session ever listed, with the contract's columns and dtypes (see the README).
+
+    STORED means the file of the clip's present cut (of its last one, when it is no longer listed) is there.
+    """
+    listing = record.clip_list
+    rows = [_row(record, listing.study_uuid, clip) for clip in listing.clips] if listing else []
+    return as_clip_metadata(rows)
+
+
+def same_rows(expected: pd.DataFrame, found: pd.DataFrame) -> bool:
+    """Whether two sets of rows say the same, in whatever order."""
+    if len(expected) != len(found):
+        return False
+    sort = ["session_id", "clip_uuid"]
+    left = expected.sort_values(sort, ignore_index=True)
+    return bool(left.equals(found.sort_values(sort, ignore_index=True)[list(expected.columns)]))
+
+
+def _row(record: SessionRecord, study_uuid: str, clip: ListedClip) -> dict[str, Any]:
+    files = record.clip_files
+    stored = files.of(clip) or (None if clip.listed else files.newest_of(clip.clip_uuid))
+    problem = files.problem_of(clip.clip_uuid)
+    generation = record.clip_urls.of(clip)
+    return {
+        "session_id": record.session_id,
+        "study_uuid": study_uuid,
+        "clip_uuid": clip.clip_uuid,
+        "clip_name": clip.name,
+        "clip_description": clip.description,
+        "time_start_ms": clip.cut.time_start_ms,
+        "time_end_ms": clip.cut.time_end_ms,
+        "video_uuid": clip.video_uuid,
+        "has_audio": clip.has_audio,
+        "has_camera": clip.has_camera,
+        "status": STORED if stored else problem.status if problem else "MISSING",
+        "error": None if stored else problem.error if problem else NOT_TRIED,
+        "listed": clip.listed,
+        "storage_path": stored.storage_path if stored else None,
+        "size_bytes": stored.size_bytes if stored else None,
+        "crc32c": stored.crc32c if stored else None,
+        "content_type": stored.content_type if stored else None,
+        "downloaded_at": stored.downloaded_at if stored else None,
+        "first_listed_at": clip.first_listed_at,
+        "listed_at": clip.listed_at,
+        "generation_attempts": generation.attempts if generation else None,
+        "waited_s": generation.waited_s if generation else None,
+        "session_started_at": record.session.started_at if record.session else None,
+        "session_finished_at": record.session.finished_at if record.session else None,
+    }

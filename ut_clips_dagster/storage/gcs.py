@@ -1,0 +1,163 @@
+"""The archive in Google Cloud Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
+from google.auth.exceptions import GoogleAuthError
+from google.cloud.storage.exceptions import InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.exceptions import RequestException
+
+from ut_clips_dagster.errors import StorageConflictError, StorageError
+from ut_clips_dagster.storage.store import CountedStream, ObjectInfo
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+CHUNK_BYTES = 8 * 1024 * 1024
+"""Part of a resumable upload; a multiple of 256 KiB as GCS demands. One part is what is held in memory."""
+TIMEOUT_S = 60.0
+RETRY = DEFAULT_RETRY.with_timeout(120.0)
+DOCUMENT_CONFLICTS = 20
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED = 401, 403, 404, 412
+
+
+class GcsStore:
+    """Writes by resumable upload with `if_generation_match=0`: an object appears whole or not at all."""
+
+    def __init__(self, client: Client, bucket: str, prefix: str) -> None:
+        self._bucket = client.bucket(bucket)
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    @property
+    def uri(self) -> str:
+        """See `Store`."""
+        return f"gs://{self._bucket.name}/{self._prefix}".rstrip("/")
+
+    def check_writable(self) -> None:
+        """See `Store`; writes and leaves one small marker object."""
+        with self._explained("write to"):
+            self._blob(".writable").upload_from_string(b"", timeout=TIMEOUT_S, retry=RETRY)
+
+    def put_clip(self, path: str, chunks: Iterable[bytes], content_type: str) -> ObjectInfo:
+        """See `Store`."""
+        stream = CountedStream(chunks)
+        blob = self._blob(path)
+        blob.content_type = content_type
+        with self._explained(f"store {path} in"):
+            try:
+                if blob.exists(timeout=TIMEOUT_S, retry=RETRY):
+                    return self._adopt(path, stream)
+                self._upload(blob, stream)
+            except (GoogleAPIError, RequestException, InvalidResponse) as error:
+                if _status(error) == PRECONDITION_FAILED:
+                    return self._adopt(path, stream)
+                if stream.complete and self._holds(path, stream):  # the answer was lost, not the upload
+                    return ObjectInfo(path, stream.size_bytes, stream.crc32c, adopted=True)
+                raise
+            if not self._holds(path, stream):
+                raise StorageError(f"{path} did not arrive whole in {self.uri}; it is not recorded as stored.")
+        return ObjectInfo(path, stream.size_bytes, stream.crc32c)
+
+    def read_document(self, path: str) -> bytes | None:
+        """See `Store`."""
+        with self._explained(f"read {path} in"):
+            return self._read(self._blob(path))
+
+    def update_document(self, path: str, update: Callable[[bytes | None], bytes]) -> bytes:
+        """See `Store`; a generation precondition makes a lost update impossible."""
+        with self._explained(f"write {path} in"):
+            for _ in range(DOCUMENT_CONFLICTS):
+                blob = self._blob(path)
+                present = self._read(blob)
+                content = update(present)
+                try:
+                    blob.upload_from_string(
+                        content,
+                        content_type="application/json",
+                        if_generation_match=blob.generation if present is not None else 0,
+                        timeout=TIMEOUT_S,
+                        retry=RETRY,
+                    )
+                except PreconditionFailed:
+                    continue  # another run, or our own repeated upload: read again and decide anew
+                return content
+        raise StorageError(f"Cannot write {path} in {self.uri}: other runs keep changing it. It is tried again.")
+
+    def size_bytes(self, path: str) -> int | None:
+        """See `Store`."""
+        with self._explained(f"read {path} in"):
+            blob = self._bucket.get_blob(self._prefix + path, timeout=TIMEOUT_S, retry=RETRY)
+            return None if blob is None else int(blob.size)
+
+    def checksum(self, path: str) -> str:
+        """See `Store`; from the object's metadata."""
+        with self._explained(f"read {path} in"):
+            blob = self._blob(path)
+            blob.reload(timeout=TIMEOUT_S, retry=RETRY)
+            return str(blob.crc32c)
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """See `Store`."""
+        with self._explained(f"read {path} in"), self._blob(path).open("rb", chunk_size=CHUNK_BYTES) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def walk(self, prefix: str) -> Iterator[str]:
+        """See `Store`."""
+        with self._explained("list"):
+            for blob in self._bucket.list_blobs(prefix=self._prefix + prefix, timeout=TIMEOUT_S, retry=RETRY):
+                yield blob.name.removeprefix(self._prefix)
+
+    def _blob(self, path: str) -> Blob:
+        return self._bucket.blob(self._prefix + path, chunk_size=CHUNK_BYTES)
+
+    def _upload(self, blob: Blob, stream: CountedStream) -> None:
+        # on an error the writer cancels the upload: nothing appears under the name
+        with blob.open("wb", if_generation_match=0, timeout=TIMEOUT_S, retry=RETRY, ignore_flush=True) as file:
+            for chunk in stream:
+                file.write(chunk)
+
+    def _adopt(self, path: str, stream: CountedStream) -> ObjectInfo:
+        for _ in stream:
+            """Read on: size and checksum of the whole clip decide whether it is the one that is there."""
+        if not self._holds(path, stream):
+            raise StorageConflictError(f"{path} exists with other bytes in {self.uri}; it was left as it is.")
+        return ObjectInfo(path, stream.size_bytes, stream.crc32c, adopted=True)
+
+    def _holds(self, path: str, stream: CountedStream) -> bool:
+        blob = self._bucket.get_blob(self._prefix + path, timeout=TIMEOUT_S, retry=RETRY)
+        return blob is not None and (blob.size, blob.crc32c) == (stream.size_bytes, stream.crc32c)
+
+    @staticmethod
+    def _read(blob: Blob) -> bytes | None:
+        try:
+            return bytes(blob.download_as_bytes(timeout=TIMEOUT_S, retry=RETRY))
+        except NotFound:
+            return None
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (GoogleAPIError, GoogleAuthError, RequestException, InvalidResponse) as error:
+            status = _status(error)
+            if status in (UNAUTHORIZED, FORBIDDEN) or isinstance(error, GoogleAuthError):
+                advice = "The credentials may not do that: grant them Storage Object User on the bucket"
+            elif status == NOT_FOUND:
+                advice = "The bucket or object does not exist: check UT_CLIPS_ARCHIVE"
+            else:
+                advice = "It is tried again by the sensors"
+            raise StorageError(
+                f"Cannot {what} {self.uri} ({status or type(error).__name__}). {advice}. Nothing stored was changed."
+            ) from None  # the cause may hold a signed upload address
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status: the library's writer raises InvalidResponse, its other calls GoogleAPICallErrors."""
+    code = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "code", None)
+    return int(code) if code is not None else None

@@ -1,0 +1,147 @@
+"""The archive in a directory."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from ut_clips_dagster.errors import StorageConflictError, StorageError
+from ut_clips_dagster.storage.store import CountedStream, ObjectInfo, crc32c_of
+
+CHUNK_BYTES = 1024 * 1024
+TEMPORARY = ".tmp"
+ABANDONED_AFTER_S = 24 * 3600.0
+
+
+class LocalStore:
+    """Writes under a temporary name in `.tmp/`, syncs, and gives the final name atomically."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._temporary = self._root / TEMPORARY
+
+    @property
+    def uri(self) -> str:
+        """See `Store`."""
+        return str(self._root)
+
+    def check_writable(self) -> None:
+        """See `Store`; also clears what killed runs left in `.tmp/` more than a day ago."""
+        with self._explained("write to"):
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            probe = self._temporary / f"{uuid.uuid4().hex}.probe"
+            probe.write_bytes(b"")
+            probe.unlink()
+            for left in self._temporary.iterdir():
+                with suppress(FileNotFoundError):  # another run clears, too
+                    if left.suffix == ".part" and time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
+                        left.unlink()
+
+    def put_clip(self, path: str, chunks: Iterable[bytes], content_type: str) -> ObjectInfo:  # noqa: ARG002
+        """See `Store`; a directory keeps no content type."""
+        stream = CountedStream(chunks)
+        with self._explained(f"store {path} in"), self._temporary_file() as (temporary, file):
+            for chunk in stream:
+                file.write(chunk)
+            _sync(file)
+            adopted = not self._publish(temporary, self._root / path)
+        if adopted and (self.size_bytes(path), self.checksum(path)) != (stream.size_bytes, stream.crc32c):
+            raise StorageConflictError(f"{path} exists with other bytes in {self.uri}; it was left as it is.")
+        return ObjectInfo(path, stream.size_bytes, stream.crc32c, adopted)
+
+    def read_document(self, path: str) -> bytes | None:
+        """See `Store`."""
+        with self._explained(f"read {path} in"):
+            try:
+                return (self._root / path).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def update_document(self, path: str, update: Callable[[bytes | None], bytes]) -> bytes:
+        """See `Store`; a lock file beside the document serialises writers, and dies with its process."""
+        target = self._root / path
+        with self._explained(f"write {path} in"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(target.parent / ".lock"), self._temporary_file() as (temporary, file):
+                content = update(self.read_document(path))
+                file.write(content)
+                _sync(file)
+                temporary.replace(target)
+                _sync_directory(target.parent)
+        return content
+
+    def size_bytes(self, path: str) -> int | None:
+        """See `Store`."""
+        with self._explained(f"read {path} in"):
+            try:
+                return (self._root / path).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def checksum(self, path: str) -> str:
+        """See `Store`; a directory keeps no checksum, so the file is read."""
+        return crc32c_of(self.read(path))
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """See `Store`."""
+        with self._explained(f"read {path} in"), (self._root / path).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def walk(self, prefix: str) -> Iterator[str]:
+        """See `Store`."""
+        for directory, _, files in os.walk(self._root / prefix):
+            for name in files:
+                if name != ".lock":
+                    yield (Path(directory) / name).relative_to(self._root).as_posix()
+
+    def _publish(self, temporary: Path, target: Path) -> bool:
+        """Give the final name; False when it is taken. A hard link, as a rename would overwrite."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        _sync_directory(target.parent)
+        return True
+
+    @contextmanager
+    def _temporary_file(self) -> Iterator[tuple[Path, BinaryIO]]:
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        path = self._temporary / f"{uuid.uuid4().hex}.part"
+        try:
+            with path.open("xb") as file:
+                yield path, file
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"Cannot {what} {self.uri}: {error.strerror or error}. "
+                "Check UT_CLIPS_ARCHIVE, its permissions and the free space; nothing stored was changed."
+            ) from error
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new name survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

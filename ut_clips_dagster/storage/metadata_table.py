@@ -1,0 +1,195 @@
+"""The `clip_metadata` Delta table: one row per clip, replaced session by session."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import tenacity
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from ut_clips_dagster.errors import StorageError, TableConflictError
+
+TABLE = "clip_metadata"
+MAX_COMMIT_ATTEMPTS = 12
+COMPACT_ABOVE_FILES = 60
+COMPACT_TO_BYTES = 1024 * 1024
+"""Small files sorted by session: replacing one session's rows reads and rewrites one of them, not the table."""
+QUERY_KEYS = 500
+
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+SCHEMA = pa.schema(
+    [
+        ("session_id", pa.string()),
+        ("study_uuid", pa.string()),
+        ("clip_uuid", pa.string()),
+        ("clip_name", pa.string()),
+        ("clip_description", pa.string()),
+        ("time_start_ms", pa.int64()),
+        ("time_end_ms", pa.int64()),
+        ("video_uuid", pa.string()),
+        ("has_audio", pa.bool_()),
+        ("has_camera", pa.bool_()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("listed", pa.bool_()),
+        ("storage_path", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("crc32c", pa.string()),
+        ("content_type", pa.string()),
+        ("downloaded_at", _TIMESTAMP),
+        ("first_listed_at", _TIMESTAMP),
+        ("listed_at", _TIMESTAMP),
+        ("generation_attempts", pa.int64()),
+        ("waited_s", pa.float64()),
+        ("session_started_at", _TIMESTAMP),
+        ("session_finished_at", _TIMESTAMP),
+    ]
+)
+_DTYPES: dict[pa.DataType, Any] = {
+    pa.string(): "string",
+    pa.int64(): "Int64",
+    pa.float64(): "Float64",
+    pa.bool_(): "boolean",
+    _TIMESTAMP: "datetime64[us, UTC]",
+}
+
+
+def as_clip_metadata(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a DataFrame with the table's columns and nullable dtypes; timestamps are UTC microseconds."""
+    columns = {field.name: pd.Series([row[field.name] for row in rows], dtype=_DTYPES[field.type]) for field in SCHEMA}
+    return pd.DataFrame(columns)
+
+
+class MetadataTable:
+    """Reads and writes the table, in a directory or in GCS; safe for several writers at a time.
+
+    Every method raises StorageError when the table cannot be read or written.
+    """
+
+    def __init__(self, archive_uri: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.uri = f"{archive_uri}/{TABLE}"
+        self._sleep = sleep
+        self._options = _storage_options(archive_uri)
+
+    def replace(self, session_id: str, rows: pd.DataFrame) -> None:
+        """Put these rows in place of all rows of the session, in one commit.
+
+        Writers conflict when they rewrite the same file; a commit that lost is tried anew, with jitter.
+
+        Raises:
+            TableConflictError: it lost `MAX_COMMIT_ATTEMPTS` times.
+        """
+        arrow = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(CommitFailedError),
+            stop=tenacity.stop_after_attempt(MAX_COMMIT_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            retrying(self._replace_once, session_id, arrow)
+        except CommitFailedError:
+            raise TableConflictError(
+                f"Other runs kept changing {self.uri}: the rows of session {session_id} are not written yet. "
+                "Its documents are; it is tried again by the sensors."
+            ) from None
+        except (DeltaError, OSError) as error:
+            raise self._error("write", error) from error
+
+    def read(self, session_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows of these sessions (all when None) as a DataFrame with nullable dtypes."""
+        table = self.arrow(columns)
+        if table is None:
+            empty = as_clip_metadata([])
+            return empty if columns is None else empty.loc[:, list(columns)]
+        condition = None if session_ids is None else ds.field("session_id").isin(list(session_ids))
+        return to_pandas(table.to_table(filter=condition, columns=list(columns) if columns else None))
+
+    def unfinished(self) -> pd.DataFrame:
+        """The listed clips that are not stored: session_id, clip_uuid, status, error."""
+        columns = ["session_id", "clip_uuid", "status", "error"]
+        table = self.arrow()
+        if table is None:
+            return as_clip_metadata([])[columns]
+        condition = (ds.field("status") != "STORED") & ds.field("listed")
+        return to_pandas(table.to_table(filter=condition, columns=columns))
+
+    def arrow(self, columns: Sequence[str] | None = None) -> ds.Dataset | None:  # noqa: ARG002 - see read
+        """The table as an Arrow dataset, for queries; None when nothing was written yet."""
+        table = self._open()
+        if table is None:
+            return None
+        try:
+            return table.to_pyarrow_dataset(schema=SCHEMA)
+        except (DeltaError, OSError) as error:
+            raise self._error("read", error) from error
+
+    def compact(self) -> bool:
+        """Rewrite the table's small files into few sorted ones when there are many; True when it did.
+
+        Losing against another writer is no failure: the next run compacts.
+        """
+        table = self._open()
+        if table is None or len(table.file_uris()) <= COMPACT_ABOVE_FILES:
+            return False
+        try:
+            table.optimize.z_order(["session_id"], target_size=COMPACT_TO_BYTES)
+            table.vacuum(dry_run=False)
+            table.create_checkpoint()
+        except CommitFailedError:
+            return False
+        except (DeltaError, OSError) as error:
+            raise self._error("compact", error) from error
+        return True
+
+    def _replace_once(self, session_id: str, arrow: pa.Table) -> None:
+        table = self._open()
+        if table is None:
+            # mode "append" creates the table, too; two creators conflict, and one of them comes back here
+            write_deltalake(self.uri, arrow, mode="append", schema_mode=None, **self._write_options())
+            return
+        write_deltalake(
+            table, arrow, mode="overwrite", predicate=f"session_id = '{session_id}'", **self._write_options()
+        )
+
+    def _write_options(self) -> dict[str, Any]:
+        return {"storage_options": self._options, "writer_properties": WriterProperties(compression="ZSTD")}
+
+    def _open(self) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise self._error("read", error) from error
+
+    def _error(self, what: str, error: Exception) -> StorageError:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        return StorageError(f"Cannot {what} the metadata table {self.uri}: {reason}. Check UT_CLIPS_ARCHIVE.")
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a DataFrame with the contract's nullable dtypes."""
+    frame = table.to_pandas(
+        types_mapper={t: pd.api.types.pandas_dtype(d) for t, d in _DTYPES.items() if t != _TIMESTAMP}.get
+    )
+    return frame.reset_index(drop=True)
+
+
+def _storage_options(archive_uri: str) -> dict[str, str] | None:
+    """delta-rs does not know STORAGE_EMULATOR_HOST; an emulator has no credentials to ask for."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if not archive_uri.startswith("gs://") or not emulator:
+        return None
+    url = emulator if "://" in emulator else f"http://{emulator}"
+    key = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+    return {"google_service_account_key": json.dumps(key), "allow_http": "true"}
