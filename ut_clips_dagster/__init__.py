@@ -1,0 +1,1 @@
+"""Archive UserTesting clips with Dagster."""

@@ -1,0 +1,145 @@
+"""The four assets of the archive as one multi_asset: a link must be used the moment it is issued."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    BackfillPolicy,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    multi_asset,
+)
+
+from ut_clips_dagster.archive.pipeline import SessionResult, Steps
+from ut_clips_dagster.assets.checks import check_results
+from ut_clips_dagster.assets.event_metadata import event_metadata
+from ut_clips_dagster.assets.specs import (
+    CLIP_FILES,
+    CLIP_LIST,
+    CLIP_METADATA,
+    CLIP_URLS,
+    check_specs,
+    clip_specs,
+)
+from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
+from ut_clips_dagster.results_api.models import is_uuid
+
+POOL = "usertesting_api"
+ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
+BACKFILL_SESSIONS_PER_RUN = 10
+STOP_STARTING_AFTER_S = 5 * 3600.0
+"""A batch begins no further session an hour before run monitoring ends its run (`max_runtime_seconds`: 6 h)."""
+
+NOT_A_SESSION = (
+    "The partition's key is no session: it must be the session's UUID in lower case. Nothing was requested for it. "
+    "Delete the partition and add the right key."
+)
+
+RunEvent = MaterializeResult[Any] | AssetCheckResult
+
+
+@multi_asset(
+    name="clip_assets",
+    specs=clip_specs,
+    check_specs=check_specs,
+    can_subset=True,
+    partitions_def=sessions,
+    backfill_policy=BackfillPolicy.multi_run(BACKFILL_SESSIONS_PER_RUN),
+    pool=POOL,
+)
+def clip_assets(
+    context: AssetExecutionContext,
+    results_api: ResultsApiResource,
+    clip_polling: ClipPollingResource,
+    archive: ArchiveResource,
+) -> Iterator[RunEvent]:
+    """Archive the sessions of this run, and log each one's materializations the moment it is complete."""
+    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    keys = list(context.partition_keys)
+    errors = {key: NOT_A_SESSION for key in keys if not is_uuid(key)}
+    session_ids = [key for key in keys if key not in errors]
+    alone = len(keys) == 1
+    uri = archive.store().uri
+    finished: dict[str, SessionResult] = {}
+    with results_api.client() as client:
+        pipeline = archive.pipeline(clip_polling.poller(client, interactive=alone), results_api.api_url)
+        for result in pipeline.run(session_ids, steps_for(selected), time.monotonic() + STOP_STARTING_AFTER_S):
+            if result.error:
+                errors[result.session_id] = _kept(result)
+                context.log.error(f"Session {result.session_id} is unfinished. {errors[result.session_id]}")
+            else:
+                finished[result.session_id] = result
+            if not alone or result.error or result.from_documents:
+                _log(context, result, selected, uri)
+    if context.selected_asset_check_keys:
+        yield from check_results(context, archive, session_ids)
+    if errors:
+        raise _failure(errors, len(keys))
+    if alone:
+        metadata = event_metadata(finished[keys[0]], uri)
+        yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
+    elif _others_selected(context):
+        yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
+        for result in finished.values():  # the outputs just logged every partition again, without its metadata
+            _log(context, result, selected, uri)
+
+
+def steps_for(selected: set[str]) -> Steps:
+    """What the pipeline has to do when these assets are selected: each alone does the natural thing."""
+    return Steps(
+        relist=CLIP_LIST in selected,
+        generate=bool(selected & {CLIP_URLS, CLIP_FILES}),
+        download=CLIP_FILES in selected,
+        request=bool(selected - {CLIP_METADATA}),
+    )
+
+
+def _log(context: AssetExecutionContext, result: SessionResult, selected: set[str], uri: str) -> None:
+    metadata = event_metadata(result, uri)
+    for name in _materialized(result):
+        if name in selected:
+            context.log_event(
+                AssetMaterialization(AssetKey(name), partition=result.session_id, metadata=metadata[name])
+            )
+
+
+def _materialized(result: SessionResult) -> list[str]:
+    """The assets that are really there for a session: never more than that."""
+    if not result.error:
+        return list(ORDER)
+    return [CLIP_LIST] * result.listed + [CLIP_METADATA] * result.rows_written
+
+
+def _kept(result: SessionResult) -> str:
+    listed = len(result.record.clip_list.listed) if result.record.clip_list else 0
+    kept = listed - len(result.record.missing)
+    return f"{kept} of {listed} listed clips are stored and kept.\n{result.error}"
+
+
+def _failure(errors: dict[str, str], of: int) -> Failure:
+    lines = "\n".join(f"Session {key[:80]}: {error}" for key, error in errors.items())
+    advice = (
+        "What is stored is kept and not requested again. The unfinished_sessions sensor tries these sessions again "
+        "after 10 min, 1 h, 6 h and 24 h; or materialize the partitions by hand."
+    )
+    return Failure(
+        description=f"{len(errors)} of {of} sessions unfinished.\n{lines}\n{advice}",
+        metadata={
+            "unfinished_sessions": MetadataValue.md("\n".join(f"- `{key[:80]}`" for key in errors)),
+            "sessions_finished": of - len(errors),
+        },
+        allow_retries=False,
+    )
+
+
+def _others_selected(context: AssetExecutionContext) -> bool:
+    """Whether this run holds assets outside the four: they run only after outputs."""
+    selection = context.run.asset_selection or context.job_def.asset_layer.executable_asset_keys
+    return any(key.to_user_string() not in ORDER for key in selection)

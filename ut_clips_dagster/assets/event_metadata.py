@@ -1,0 +1,134 @@
+"""What a person sees of a materialization in the Dagster UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from dagster import MarkdownMetadataValue, MetadataValue, TimestampMetadataValue
+
+from ut_clips_dagster.archive.documents import ClipListDocument, ListedClip
+from ut_clips_dagster.archive.pipeline import SessionResult
+from ut_clips_dagster.archive.rows import clip_metadata
+from ut_clips_dagster.assets.specs import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, column_schema
+
+MAX_TABLE_ROWS = 50
+
+EventMetadata = Mapping[str, Any]
+
+
+def event_metadata(result: SessionResult, archive_uri: str) -> dict[str, EventMetadata]:
+    """Metadata of each asset's materialization for one session, by asset name."""
+    listing = result.record.clip_list
+    if listing is None:
+        return {}
+    return {
+        CLIP_LIST: _clip_list(result, listing),
+        CLIP_URLS: _clip_urls(result, listing),
+        CLIP_FILES: _clip_files(result, listing, archive_uri),
+        CLIP_METADATA: _clip_metadata(result, archive_uri),
+    }
+
+
+def _clip_list(result: SessionResult, listing: ClipListDocument) -> EventMetadata:
+    rows = [
+        (c.name, c.description or "", _span(c), "yes" if c.has_audio else "no", "yes" if c.has_camera else "no")
+        for c in listing.listed
+    ]
+    gone = len(listing.clips) - len(listing.listed)
+    return {
+        "clips": len(listing.listed),
+        "clips_deleted_upstream": gone,
+        "has_video": listing.has_video,
+        "study_uuid": listing.study_uuid,
+        "listed_at": _at(listing),
+        "clip_table": _table(("clip", "description", "time", "audio", "camera"), rows),
+        "from_documents": result.from_documents,
+    }
+
+
+def _clip_urls(result: SessionResult, listing: ClipListDocument) -> EventMetadata:
+    generations = [(clip, result.record.clip_urls.of(clip)) for clip in listing.listed]
+    rows = [
+        (
+            clip.name,
+            str(g.attempts),
+            f"{g.waited_s:.1f}",
+            f"{g.issued_at:%Y-%m-%d %H:%M:%S}" if g.issued_at else "never",
+            f"{g.expires_at:%H:%M:%S}" if g.expires_at else "",
+        )
+        for clip, g in generations
+        if g
+    ]
+    return {
+        "clips": len(rows),
+        "requests": sum(g.attempts for _, g in generations if g),
+        "waited_s_max": max((g.waited_s for _, g in generations if g), default=0.0),
+        "generation_table": _table(("clip", "requests", "waited_s", "issued_at (UTC)", "expires_at"), rows),
+    }
+
+
+def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: str) -> EventMetadata:
+    files = [(clip, result.record.clip_files.of(clip)) for clip in listing.listed]
+    stored = [(clip, f) for clip, f in files if f]
+    rows = [(clip.name, _span(clip), _size(f.size_bytes), f"`{f.storage_path}`") for clip, f in stored]
+    where = f"{archive_uri}/clips/{listing.study_uuid}/{result.session_id}"
+    return {
+        "clips": len(stored),
+        "size_bytes": sum(f.size_bytes for _, f in stored),
+        "clips_stored_in_this_run": result.clips_stored,
+        "bytes_stored_in_this_run": result.bytes_stored,
+        "requests_in_this_run": result.requests,
+        "took_s": result.took_s,
+        "listed_at": _at(listing),
+        "dagster/uri": where,
+        "stored_at": MetadataValue.url(where) if where.startswith("gs://") else MetadataValue.path(where),
+        "clip_table": _table(("clip", "time", "size", "stored at"), rows),
+    }
+
+
+def _clip_metadata(result: SessionResult, archive_uri: str) -> EventMetadata:
+    rows = clip_metadata(result.record)
+    columns = ["clip_name", "status", "listed", "size_bytes", "storage_path", "error"]
+    cells = [["" if pd.isna(v) else str(v) for v in row] for row in rows[columns].itertuples(index=False)]
+    return {
+        "dagster/partition_row_count": len(rows),
+        "dagster/column_schema": column_schema(),
+        "dagster/table_name": "clip_metadata",
+        "dagster/storage_kind": "deltalake",
+        "dagster/uri": f"{archive_uri}/clip_metadata",
+        "clips_stored": int((rows["status"] == "STORED").sum()),
+        "clips_not_stored": int(((rows["status"] != "STORED") & rows["listed"]).sum()),
+        "preview": _table(tuple(columns), cells),
+    }
+
+
+def _at(listing: ClipListDocument) -> TimestampMetadataValue:
+    return MetadataValue.timestamp(listing.listed_at)
+
+
+def _span(clip: ListedClip) -> str:
+    return f"{_clock(clip.cut.time_start_ms)} - {_clock(clip.cut.time_end_ms)}"
+
+
+def _clock(milliseconds: int) -> str:
+    seconds = milliseconds // 1000
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def _size(size_bytes: int) -> str:
+    kilobyte = 1000
+    return f"{size_bytes / kilobyte:,.1f} kB" if size_bytes < kilobyte**2 else f"{size_bytes / kilobyte**2:,.1f} MB"
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> MarkdownMetadataValue:
+    lines = [head, tuple("---" for _ in head), *rows[:MAX_TABLE_ROWS]]
+    text = "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    more = f"\n\n… and {len(rows) - MAX_TABLE_ROWS} more" if len(rows) > MAX_TABLE_ROWS else ""
+    return MetadataValue.md(text + more)
+
+
+def _cell(text: str) -> str:
+    """A researcher's text must not break the table."""
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())[:200]

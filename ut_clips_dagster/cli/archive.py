@@ -1,0 +1,140 @@
+"""`ut-clips archive`: one pipeline over all there is to do, recorded in the Dagster instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dagster import AssetMaterialization
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from ut_clips_dagster.cli.console import console, errors
+from ut_clips_dagster.cli.platform import Platform, open_platform
+from ut_clips_dagster.cli.progress import watching
+from ut_clips_dagster.definitions import JOB
+from ut_clips_dagster.errors import ClipsError, SettingsError
+from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
+from ut_clips_dagster.results_api.models import SessionSummary, now_utc, parse_uuid
+from ut_clips_dagster.sensors.late_clips import next_relist
+from ut_clips_dagster.sensors.new_sessions import take_sessions
+from ut_clips_dagster.sensors.run_requests import pieces
+from ut_clips_dagster.sensors.unfinished_sessions import unfinished_sessions
+
+BRIDGED_SESSIONS = 20
+"""Complete sessions between unfinished ones that one run may span: it logs them again, which costs no request."""
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def archive_once(only: Sequence[str]) -> bool:
+    """Discover, add partitions, archive what is missing; True when nothing is left unfinished.
+
+    Raises:
+        ClipsError: it could not run; the message says why.
+    """
+    named = [_session_id(text) for text in only]
+    platform = open_platform()
+    platform.archive.store().check_writable()
+    known = set(platform.instance.get_dynamic_partitions(SESSIONS))
+    if not named or not known.issuperset(named):
+        discover(platform, known)
+    platform.instance.add_dynamic_partitions(SESSIONS, [s for s in named if s not in known])
+    order = platform.instance.get_dynamic_partitions(SESSIONS)
+    wanted = named or _to_do(platform, order)
+    if not wanted:
+        console.print(f"All {len(order)} sessions are archived; nothing to do.")
+        return True
+    return archive_sessions(platform, wanted, order)
+
+
+def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[str]) -> bool:
+    """Run the job over these sessions in as few runs as can be; True when all of them are finished."""
+    job = platform.definitions.resolve_job_def(JOB)
+    with watching(len(wanted)):
+        for piece in _bridged(wanted, order):
+            span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
+            job.execute_in_process(
+                instance=platform.instance,
+                partition_key=piece[0] if len(piece) == 1 else None,
+                tags=None if len(piece) == 1 else span,
+                raise_on_error=False,
+                run_config=QUIET,
+            )
+    return _summary(platform, wanted)
+
+
+def discover(platform: Platform, known: set[str]) -> None:
+    """Read every test's session list to its end; write documents, partitions and events of what is new."""
+    records = platform.archive.records()
+    with platform.results_api.client() as client:
+        for test_id in platform.settings.test_ids:
+            found = 0
+            offset = 0
+            while True:
+                page = client.list_sessions(test_id, offset=offset)
+                unknown = [s for s in page.sessions if s.session_id not in known]
+                _record(platform, take_sessions(records, test_id, unknown), unknown)
+                known.update(s.session_id for s in unknown)
+                found += len(unknown)
+                offset += len(page.sessions)
+                if not page.sessions or offset >= page.meta.pagination.total_count or offset > SESSION_LIST_MAX_OFFSET:
+                    break
+            console.print(f"Test {test_id}: {page.meta.pagination.total_count} sessions, {found} of them new.")
+
+
+def _record(platform: Platform, events: Sequence[AssetMaterialization], found: Sequence[SessionSummary]) -> None:
+    platform.instance.add_dynamic_partitions(SESSIONS, [s.session_id for s in found])
+    for event in events:
+        platform.instance.report_runless_asset_event(event)
+
+
+def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
+    unfinished = set(unfinished_sessions(platform.instance, platform.archive, order))
+    records, now = platform.archive.records(), now_utc()
+    due = (next_relist(records.read(s)) if s not in unfinished else now for s in order)
+    return [s for s, at in zip(order, due, strict=True) if at is not None and at <= now]
+
+
+def _bridged(wanted: Sequence[str], order: Sequence[str]) -> Iterator[list[str]]:
+    """Contiguous pieces of the order that hold all wanted sessions, joined over short gaps."""
+    position = {key: index for index, key in enumerate(order)}
+    span: list[int] = []
+    for piece in pieces(wanted, order, len(order)):
+        first, last = position[piece[0]], position[piece[-1]]
+        if span and first - span[-1] > BRIDGED_SESSIONS:
+            yield list(order[span[0] : span[-1] + 1])
+            span = []
+        span += [first, last]
+    if span:
+        yield list(order[span[0] : span[-1] + 1])
+
+
+def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
+    records = platform.archive.records()
+    unfinished = set(unfinished_sessions(platform.instance, platform.archive, wanted))
+    clips = size = 0
+    for session_id in wanted:
+        try:
+            record = records.read(session_id)
+        except ClipsError as error:
+            errors.print(f"Session {session_id}: {error}", markup=False, highlight=False, soft_wrap=True)
+            continue
+        clips += len(record.clip_files.files)
+        size += sum(f.size_bytes for f in record.clip_files.files)
+        if session_id in unfinished:
+            reasons = [f"clip {p.clip_uuid}: {p.status}: {p.error}" for p in record.clip_files.problems]
+            reason = "\n  ".join(reasons) or "see its partition's failure in the Dagster UI"
+            errors.print(
+                f"Session {session_id} is unfinished:\n  {reason}", markup=False, highlight=False, soft_wrap=True
+            )
+    console.print(
+        f"{len(wanted) - len(unfinished)} of {len(wanted)} sessions archived: {clips} clips, {size:,} bytes, "
+        f"in {platform.archive.store().uri}"
+    )
+    return not unfinished
+
+
+def _session_id(text: str) -> str:
+    try:
+        return parse_uuid(text)
+    except ValueError as error:
+        raise SettingsError(f"--session: {error}; give the session's UUID.") from None

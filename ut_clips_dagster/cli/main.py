@@ -1,0 +1,147 @@
+"""The commands and their options; each one's work is in the module of its name."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from ut_clips_dagster.cli.console import failing_plainly
+
+app = typer.Typer(
+    name="ut-clips",
+    help="Archive UserTesting clips: find sessions, generate and download their clips, query their metadata.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXIT_UNFINISHED = 2
+
+SessionOption = Annotated[
+    list[str] | None, typer.Option("--session", metavar="ID", help="Only this session's UUID; repeat for more.")
+]
+
+
+class Format(str, Enum):
+    """How `sql` prints its answer."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def demo(
+    exit_when_done: Annotated[
+        bool, typer.Option("--exit", help="End when all sessions of the demo are archived, and print the table.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI; another one is taken if it is in use.")] = 3000,
+) -> None:
+    """Show it all on your desk: a simulated Results API, Dagster with its sensors, and the archive they fill."""
+    from ut_clips_dagster.cli.demo import run_demo
+
+    with failing_plainly():
+        run_demo(exit_when_done=exit_when_done, port=port)
+
+
+@app.command()
+def archive(session: SessionOption = None) -> None:
+    """Find sessions and archive what is missing, once, without a daemon.
+
+    Everything is recorded in the Dagster instance (DAGSTER_HOME, else .dagster/). Exit code 0: all is archived;
+    2: some sessions are unfinished; 1: it could not run.
+    """
+    from ut_clips_dagster.cli.archive import archive_once
+
+    with failing_plainly():
+        if not archive_once(session or []):
+            raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Sessions and clips by state, what is unfinished and why, and what the rest will take."""
+    from ut_clips_dagster.cli.status import print_status
+
+    with failing_plainly():
+        print_status(as_json=as_json)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help='Such as "select status, count(*) from clip_metadata group by 1".')],
+    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
+) -> None:
+    """Query the clip metadata with DuckDB; the table's name is clip_metadata."""
+    from ut_clips_dagster.cli.sql import run_sql
+
+    with failing_plainly():
+        run_sql(query, output.value)
+
+
+@app.command()
+def verify(
+    read_data: Annotated[bool, typer.Option("--read-data", help="Read every byte of every clip.")] = False,
+) -> None:
+    """Compare every document, object and row with each other; exit code 2 on any difference."""
+    from ut_clips_dagster.cli.verify import verify_archive
+
+    with failing_plainly():
+        if not verify_archive(read_data=read_data):
+            raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command()
+def repair(session: SessionOption = None) -> None:
+    """Mend what `verify` found: documents and rows from each other, lost clips by fetching them anew."""
+    from ut_clips_dagster.cli.repair import repair_sessions
+
+    with failing_plainly():
+        if not repair_sessions(session or []):
+            raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command("check-settings")
+def check_settings() -> None:
+    """Say which settings are missing or wrong, and whether the archive can be written; nothing else."""
+    from ut_clips_dagster.cli.platform import open_platform
+
+    with failing_plainly():
+        open_platform().archive.store().check_writable()
+        typer.echo("The settings are complete, and the archive can be written.")
+
+
+@app.command()
+def simulator(  # noqa: PLR0913, PLR0917 - a command's options
+    port: Annotated[int, typer.Option(help="Port to listen on (127.0.0.1).")] = 8090,
+    rate_limit: Annotated[int, typer.Option(help="Requests per minute and client.")] = 10,
+    sessions: Annotated[int, typer.Option(help="Completed sessions at the start.")] = 12,
+    time_scale: Annotated[
+        float, typer.Option(help="How much faster than real its time runs; 60: an hour a minute.")
+    ] = 1,
+    appear_every_s: Annotated[
+        float | None, typer.Option(help="A new session every so many simulated seconds; none if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed makes other sessions and clips.")] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="Switch on a fault, such as server_error:operation=get_clip,count=2; repeat for more."),
+    ] = None,
+) -> None:
+    """Serve the Results API on your desk: client demo, secret demo, POST /oauth2/token, /openapi.json."""
+    from ut_clips_dagster.simulator.server import serve
+
+    with failing_plainly():
+        serve(
+            port=port,
+            rate_limit=rate_limit,
+            sessions=sessions,
+            time_scale=time_scale,
+            appear_every_s=appear_every_s,
+            seed=seed,
+            faults=fault or (),
+        )

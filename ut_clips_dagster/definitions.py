@@ -1,0 +1,83 @@
+"""Assembles the code location; the only place that reads the environment for Dagster."""
+
+from __future__ import annotations
+
+import os
+
+from dagster import AssetSelection, Definitions, EnvVar, define_asset_job
+from dagster_gcp import GCSResource
+
+from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
+from ut_clips_dagster.assets.specs import IO_MANAGER
+from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
+from ut_clips_dagster.sensors import late_clips_sensor, new_sessions_sensor, unfinished_sessions_sensor
+from ut_clips_dagster.settings import Settings, load_settings, placeholder_settings
+
+JOB = "archive_clips"
+
+
+def settings_or_placeholder() -> Settings:
+    """The settings; where they are wrong the location still loads, and every run and tick says what is wrong."""
+    try:
+        return load_settings()
+    except SettingsError:
+        return placeholder_settings()
+
+
+def secret(name: str) -> str:
+    """A secret by reference: Dagster shows its name, never its value."""
+    return EnvVar(name) if os.environ.get(name) else ""
+
+
+def results_api_resource(settings: Settings) -> ResultsApiResource:
+    """The API for these settings; its credentials are references to the environment."""
+    return ResultsApiResource(
+        api_url=settings.api_url,
+        token_url=settings.token_url,
+        client_id=secret("USERTESTING_CLIENT_ID"),
+        client_secret=secret("USERTESTING_CLIENT_SECRET"),
+        test_ids=list(settings.test_ids),
+    )
+
+
+def archive_resource(settings: Settings) -> ArchiveResource:
+    """The archive for these settings."""
+    return ArchiveResource(
+        gcs=GCSResource(),
+        root=settings.archive,
+        max_clip_bytes=settings.max_clip_bytes,
+        media_allowed_hosts=list(settings.media_allowed_hosts),
+    )
+
+
+def build_definitions(settings: Settings) -> Definitions:
+    """The whole code location for these settings."""
+    job = define_asset_job(
+        JOB,
+        AssetSelection.assets(clip_assets),
+        description="Lists, generates, downloads and records the clips of sessions.",
+    )
+    results_api, archive = results_api_resource(settings), archive_resource(settings)
+    return Definitions(
+        assets=[usertesting_sessions, clip_assets],
+        jobs=[job],
+        sensors=[
+            new_sessions_sensor(job, settings.discovery_interval_s, settings.batch_size),
+            unfinished_sessions_sensor(job, settings.batch_size),
+            late_clips_sensor(job, settings.batch_size),
+        ],
+        resources={
+            "results_api": results_api,
+            "clip_polling": ClipPollingResource(
+                api=results_api,
+                poll_interval_s=settings.poll_interval_s,
+                poll_max_attempts=settings.poll_max_attempts,
+            ),
+            "archive": archive,
+            IO_MANAGER: ClipMetadataIOManager(archive=archive),
+        },
+    )
+
+
+defs = build_definitions(settings_or_placeholder())

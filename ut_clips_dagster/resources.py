@@ -1,0 +1,116 @@
+"""Dagster resources: thin, frozen configuration that hands out clients and stores."""
+
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dagster import ConfigurableResource, InitResourceContext, ResourceDependency
+from dagster_gcp import GCSResource
+
+from ut_clips_dagster.archive.documents import ListedClip
+from ut_clips_dagster.archive.downloads import Downloader
+from ut_clips_dagster.archive.pipeline import ArchivePipeline
+from ut_clips_dagster.archive.poller import ClipPoller, LinkIssued
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.archive.scheduler import PollingPolicy
+from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.hosts import is_loopback_host
+from ut_clips_dagster.results_api.client import ResultsApi
+from ut_clips_dagster.results_api.media import MediaClient
+from ut_clips_dagster.results_api.pacing import Pacer
+from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, OFFICIAL_TOKEN_URL, load_settings
+from ut_clips_dagster.storage.gcs import GcsStore
+from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.store import Store
+
+
+class ResultsApiResource(ConfigurableResource[None]):
+    """The UserTesting Results API, for the tests given by their IDs."""
+
+    api_url: str = OFFICIAL_API_URL
+    token_url: str = OFFICIAL_TOKEN_URL
+    client_id: str
+    client_secret: str
+    test_ids: list[str]
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
+        """Fail before anything starts, naming every setting that is wrong."""
+        if not self.client_id or not self.client_secret or not self.test_ids:
+            load_settings()
+            raise SettingsError(
+                "USERTESTING_CLIENT_ID, USERTESTING_CLIENT_SECRET and USERTESTING_TEST_IDS were not set when this "
+                "code location was loaded: reload it."
+            )
+
+    def client(self, *, waiting: bool = True) -> AbstractContextManager[ResultsApi]:
+        """A client; with `waiting=False` one that raises BudgetExhaustedError instead of waiting for budget."""
+        return closing(
+            ResultsApi(self.api_url, self.token_url, self.client_id, self.client_secret, pacer=Pacer(waiting=waiting))
+        )
+
+
+class ClipPollingResource(ConfigurableResource[None]):
+    """Bounded polling of clip generation: of one clip, or of a batch of sessions within one request budget."""
+
+    api: ResourceDependency[ResultsApiResource]
+    poll_interval_s: float = 3.0
+    poll_max_attempts: int = 10
+
+    @property
+    def policy(self) -> PollingPolicy:
+        """The bounds as the poller takes them."""
+        return PollingPolicy(self.poll_interval_s, self.poll_max_attempts)
+
+    def poll_clip(self, session_id: str, clip: ListedClip) -> LinkIssued:
+        """Poll one clip to its link; see `ClipPoller.poll_clip`."""
+        with self.api.client() as client:
+            return self.poller(client).poll_clip(session_id, clip)
+
+    def poller(self, client: ResultsApi, *, interactive: bool = True) -> ClipPoller:
+        """A poller for a batch; see `ClipPoller`."""
+        return ClipPoller(client, self.policy, interactive=interactive)
+
+
+class ArchiveResource(ConfigurableResource[None]):
+    """Where clips, documents and the metadata table are: a directory, or gs://bucket/prefix."""
+
+    gcs: ResourceDependency[GCSResource]
+    root: str = "data"
+    max_clip_bytes: int = DEFAULT_MAX_CLIP_BYTES
+    media_allowed_hosts: list[str] = []  # noqa: RUF012 - a pydantic field
+
+    def store(self) -> Store:
+        """The store of clips and documents."""
+        if not self.root.startswith("gs://"):
+            return LocalStore(Path(self.root))
+        parts = urlsplit(self.root)
+        return GcsStore(self.gcs.get_client(), parts.netloc, parts.path)
+
+    def records(self) -> SessionRecords:
+        """The sessions' documents."""
+        return SessionRecords(self.store())
+
+    def table(self) -> MetadataTable:
+        """The clip metadata table."""
+        return MetadataTable(self.store().uri)
+
+    def pipeline(self, poller: ClipPoller, api_url: str) -> ArchivePipeline:
+        """A pipeline that archives into here.
+
+        Raises:
+            StorageError: the archive cannot be written; nothing was requested.
+        """
+        store = self.store()
+        store.check_writable()
+        media = MediaClient(
+            allow_loopback=is_loopback_host(urlsplit(api_url).hostname or ""),
+            max_bytes=self.max_clip_bytes,
+            allowed_hosts=self.media_allowed_hosts,
+        )
+        return ArchivePipeline(
+            poller,
+            Downloader(media, store),
+            SessionRecords(store),
+            MetadataTable(store.uri),
+        )

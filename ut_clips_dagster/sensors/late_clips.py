@@ -1,0 +1,114 @@
+"""`late_clips`: lists finished sessions again, as researchers cut, rename and delete clips long after a session."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SensorResult, sensor
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ut_clips_dagster.archive.documents import SessionRecord
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.resources import ArchiveResource
+from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
+from ut_clips_dagster.sensors.run_requests import run_requests, sessions_in_flight
+
+PRIORITY = 0
+INTERVAL_S = 600
+RELIST_AFTER = tuple(timedelta(hours=h) for h in (1, 24, 3 * 24, 7 * 24, 14 * 24, 30 * 24))
+"""Times after a session's end at which it is listed again; zero clips is never final."""
+MAX_SESSIONS_PER_TICK = 20
+"""A fifth of the requests the API allows in `INTERVAL_S`: new sessions and retries keep the rest."""
+MAX_READ_PER_TICK = 500
+ASK_AGAIN_AFTER = timedelta(hours=1)
+
+log = logging.getLogger(__name__)
+
+
+class Cursor(BaseModel):
+    """The sensor's memory: when each session of the last 30 days is due, and how many partitions it has looked at."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seen: int = 0
+    due: dict[str, UtcDatetime] = {}
+
+    @classmethod
+    def read(cls, text: str | None) -> "Cursor":
+        """The cursor, or a new one: then the documents are looked at again, over some ticks."""
+        try:
+            return cls.model_validate_json(text) if text else cls()
+        except ValidationError:
+            log.warning("The cursor of late_clips cannot be read; the sessions' documents are read again.")
+            return cls()
+
+
+def next_relist(record: SessionRecord) -> datetime | None:
+    """When a session is to be listed again: the first of its times that no listing has covered; None when all are.
+
+    A session added by hand has no known end: its first listing stands for it.
+    """
+    if record.clip_list is None:
+        return (
+            None
+            if record.session is None
+            else (record.session.finished_at or record.session.found_at) + RELIST_AFTER[0]
+        )
+    listed_at = record.clip_list.listed_at
+    finished_at = record.session.finished_at or record.session.found_at if record.session else None
+    if finished_at is None:
+        finished_at = min((clip.first_listed_at for clip in record.clip_list.clips), default=listed_at)
+    return next((at for after in RELIST_AFTER if (at := finished_at + after) > listed_at), None)
+
+
+def plan_relists(
+    cursor: Cursor, order: Sequence[str], records: SessionRecords, in_flight: set[str], now: datetime
+) -> tuple[Cursor, list[str]]:
+    """Which sessions to list now, and what to remember. Reads documents of new partitions and of due sessions only."""
+    due = dict(cursor.due)
+    fresh = order[cursor.seen : cursor.seen + MAX_READ_PER_TICK]
+    for session_id in fresh:
+        if (at := next_relist(records.read(session_id))) is not None:
+            due[session_id] = at
+    wanted: list[str] = []
+    for session_id, at in sorted(due.items(), key=lambda item: item[1]):
+        if at > now or len(wanted) >= MAX_SESSIONS_PER_TICK:
+            break
+        if session_id in in_flight:
+            continue
+        again = next_relist(records.read(session_id))
+        if again is None:
+            del due[session_id]
+        elif again > now:
+            due[session_id] = again
+        else:
+            wanted.append(session_id)
+            due[session_id] = now + ASK_AGAIN_AFTER
+    return Cursor(seen=cursor.seen + len(fresh), due=due), wanted
+
+
+def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:
+    """The sensor; it sends no request itself, and asks for few enough runs to leave the budget to others."""
+
+    @sensor(
+        name="late_clips",
+        job=job,
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Lists sessions again 1 h, 1 d, 3 d, 7 d, 14 d and 30 d after their end: new, edited, deleted clips.",
+    )
+    def late_clips(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
+        order = context.instance.get_dynamic_partitions(SESSIONS)
+        in_flight = sessions_in_flight(context.instance, order)
+        cursor, wanted = plan_relists(Cursor.read(context.cursor), order, archive.records(), in_flight, now_utc())
+        if not wanted:
+            reason = f"No session is due; {len(cursor.due)} will be."
+            return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
+        return SensorResult(
+            run_requests=list(run_requests(wanted, order, batch_size, PRIORITY, "late clips")),
+            cursor=cursor.model_dump_json(),
+        )
+
+    return late_clips

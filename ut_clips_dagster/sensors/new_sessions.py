@@ -1,0 +1,165 @@
+"""`new_sessions`: finds sessions at UserTesting, adds their partitions and requests their runs."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from dagster import (
+    AssetMaterialization,
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    sensor,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ut_clips_dagster.archive.documents import SessionDocument
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.assets.specs import USERTESTING_SESSIONS
+from ut_clips_dagster.errors import BudgetExhaustedError, ClipsError
+from ut_clips_dagster.partitions import SESSIONS, sessions
+from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
+from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
+from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, now_utc
+from ut_clips_dagster.sensors.run_requests import run_requests
+
+PRIORITY = 2
+OVERLAP = 25
+"""Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
+MAX_NEW_PER_TICK = 100
+"""Each new session costs a document and an event (about 20 ms each); the rest of the page waits for the next tick."""
+
+log = logging.getLogger(__name__)
+
+
+class CrawlState(BaseModel):
+    """How far one test's session list has been read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offset: int = 0
+    """Where the next page begins."""
+    known_total: int | None = None
+    """`totalCount` when the list was last read to its end; None before that."""
+
+
+class Cursor(BaseModel):
+    """The sensor's memory. One that cannot be read starts over: sessions known already are skipped."""
+
+    model_config = ConfigDict(frozen=True)
+
+    turn: int = 0
+    tests: dict[str, CrawlState] = {}
+
+    @classmethod
+    def read(cls, text: str | None) -> "Cursor":
+        """The cursor, or a new one."""
+        try:
+            return cls.model_validate_json(text) if text else cls()
+        except ValidationError:
+            log.warning("The cursor of new_sessions cannot be read; the session lists are read from their beginning.")
+            return cls()
+
+
+def next_state(state: CrawlState, page: SessionPage, new: int, *, all_taken: bool) -> CrawlState:
+    """Where to go on after a page: deeper while something may be unseen there, else back to the newest.
+
+    Args:
+        state: before the page.
+        page: what was read at `state.offset`.
+        new: how many of its sessions were unknown.
+        all_taken: False when some of the new ones wait for the next tick: the page is read again.
+    """
+    if not all_taken:
+        return state
+    total = page.meta.pagination.total_count
+    following = state.offset + len(page.sessions)
+    expected = None if state.known_total is None else state.known_total + new
+    at_end = not page.sessions or following >= total or state.offset >= SESSION_LIST_MAX_OFFSET
+    if at_end or (state.offset == 0 and expected == total):
+        return CrawlState(offset=0, known_total=total)
+    known_total = None if state.known_total is None else state.known_total + new
+    return CrawlState(
+        offset=min(max(following - OVERLAP, state.offset + 1), SESSION_LIST_MAX_OFFSET), known_total=known_total
+    )
+
+
+def take_sessions(
+    records: SessionRecords, test_id: str, unknown: Sequence[SessionSummary]
+) -> list[AssetMaterialization]:
+    """Write `session.json` of each new session, then make its event."""
+    events = []
+    for summary in unknown:
+        records.write_session(
+            SessionDocument(
+                session_id=summary.session_id,
+                test_id=test_id,
+                status=summary.status,
+                started_at=summary.start_time,
+                finished_at=summary.finish_time,
+                found_at=now_utc(),
+            )
+        )
+        metadata: dict[str, Any] = {
+            "test_id": test_id,
+            "status": summary.status,
+            "started_at": summary.start_time.isoformat(),
+            "finished_at": summary.finish_time.isoformat() if summary.finish_time else "unknown",
+        }
+        events.append(AssetMaterialization(USERTESTING_SESSIONS, partition=summary.session_id, metadata=metadata))
+    return events
+
+
+def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batch_size: int) -> SensorDefinition:
+    """The sensor; one session-list request a tick, round-robin over the tests, never waiting for budget."""
+
+    @sensor(
+        name="new_sessions",
+        job=job,
+        minimum_interval_seconds=interval_s,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Finds sessions at UserTesting, adds a partition for each and requests runs in batches.",
+    )
+    def new_sessions(
+        context: SensorEvaluationContext, results_api: ResultsApiResource, archive: ArchiveResource
+    ) -> SensorResult:
+        cursor = Cursor.read(context.cursor)
+        test_ids = list(dict.fromkeys(results_api.test_ids))
+        test_id = test_ids[cursor.turn % len(test_ids)]
+        state = cursor.tests.get(test_id, CrawlState())
+        turned = {"turn": (cursor.turn + 1) % len(test_ids)}
+        try:
+            with results_api.client(waiting=False) as client:
+                page = client.list_sessions(test_id, offset=state.offset)
+        except BudgetExhaustedError:
+            return SensorResult(skip_reason="The request budget is used up by running archives; asked again next tick.")
+        except ClipsError as error:
+            kept = cursor.model_copy(update=turned)
+            return SensorResult(skip_reason=f"Test {test_id}: {error}", cursor=kept.model_dump_json())
+        known = set(context.instance.get_dynamic_partitions(SESSIONS))
+        unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
+        taken = unknown[:MAX_NEW_PER_TICK]
+        events = take_sessions(archive.records(), test_id, taken)
+        following = next_state(state, page, len(taken), all_taken=len(taken) == len(unknown))
+        if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:
+            context.log.warning(
+                f"Test {test_id} has {following.known_total} sessions; the API lists only the newest "
+                f"{SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET}."
+            )
+        if len(taken) < len(unknown):
+            turned = {}
+        kept = cursor.model_copy(update={**turned, "tests": {**cursor.tests, test_id: following}})
+        if not taken:
+            reason = f"Test {test_id}: no new session among {len(page.sessions)} from number {state.offset}."
+            return SensorResult(skip_reason=reason, cursor=kept.model_dump_json())
+        keys = [s.session_id for s in taken]
+        return SensorResult(
+            run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, "new session")),
+            dynamic_partitions_requests=[sessions.build_add_request(keys)],
+            asset_events=events,
+            cursor=kept.model_dump_json(),
+        )
+
+    return new_sessions

@@ -1,0 +1,72 @@
+"""Run requests for sessions: one run per contiguous piece, never a range that holds sessions nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from dagster import DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+    PRIORITY_TAG,
+)
+
+REASON_TAG = "ut_clips/reason"
+IN_FLIGHT = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+def run_requests(
+    wanted: Iterable[str], order: Sequence[str], batch_size: int, priority: int, reason: str
+) -> Iterator[RunRequest]:
+    """Runs for the wanted sessions.
+
+    There is no run key: one that is always the same drops a later run for the same sessions silently.
+
+    Args:
+        wanted: partition keys; those not in `order` are left out.
+        order: all partition keys in Dagster's order, in which a range tag is understood.
+        batch_size: most sessions in one run.
+        priority: `dagster/priority`; the larger goes first.
+        reason: shown on the run, as the tag `ut_clips/reason`.
+    """
+    tags = {PRIORITY_TAG: str(priority), REASON_TAG: reason}
+    for piece in pieces(wanted, order, batch_size):
+        if len(piece) == 1:
+            yield RunRequest(partition_key=piece[0], tags=tags)
+        else:
+            span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
+            yield RunRequest(tags={**tags, **span})
+
+
+def pieces(wanted: Iterable[str], order: Sequence[str], batch_size: int) -> Iterator[list[str]]:
+    """The wanted keys in pieces that are contiguous in `order`, of at most `batch_size`."""
+    wanted = set(wanted)
+    piece: list[str] = []
+    for key in order:
+        if key in wanted:
+            piece.append(key)
+        if piece and (key not in wanted or len(piece) == batch_size):
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
+    """Sessions that a queued or running run holds."""
+    position = {key: index for index, key in enumerate(order)}
+    in_flight: set[str] = set()
+    for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
+        if key := run.tags.get(PARTITION_NAME_TAG):
+            in_flight.add(key)
+        first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+        if first in position and last in position:
+            in_flight.update(order[position[first] : position[last] + 1])
+    return in_flight
