@@ -50,17 +50,13 @@ def next_relist(record: SessionRecord) -> datetime | None:
 
     A session added by hand has no known end: its first listing stands for it.
     """
-    if record.clip_list is None:
-        return (
-            None
-            if record.session is None
-            else (record.session.finished_at or record.session.found_at) + RELIST_AFTER[0]
-        )
-    listed_at = record.clip_list.listed_at
-    finished_at = record.session.finished_at or record.session.found_at if record.session else None
+    session, listing = record.session, record.clip_list
+    finished_at = session.finished_at or session.found_at if session else None
+    if listing is None:
+        return finished_at + RELIST_AFTER[0] if finished_at else None
     if finished_at is None:
-        finished_at = min((clip.first_listed_at for clip in record.clip_list.clips), default=listed_at)
-    return next((at for after in RELIST_AFTER if (at := finished_at + after) > listed_at), None)
+        finished_at = min((clip.first_listed_at for clip in listing.clips), default=listing.listed_at)
+    return next((at for after in RELIST_AFTER if (at := finished_at + after) > listing.listed_at), None)
 
 
 def plan_relists(
