@@ -72,6 +72,20 @@ def status(
 
 
 @app.command()
+def plan(
+    sessions: Annotated[
+        int | None, typer.Option(min=0, help="Plan for so many new sessions instead of all that is unfinished.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """What a backfill will cost in requests, and how long it will take, from what is known of earlier clips."""
+    from ut_clips_dagster.cli.status import print_plan
+
+    with failing_plainly():
+        print_plan(sessions, as_json=as_json)
+
+
+@app.command()
 def sql(
     query: Annotated[str, typer.Argument(help='Such as "select status, count(*) from clip_metadata group by 1".')],
     output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,

@@ -33,13 +33,16 @@ class Platform:
     results_api: ResultsApiResource
 
 
-def open_platform() -> Platform:
+def open_platform(*, api: bool = True) -> Platform:
     """Validate the settings, then open the Dagster instance in DAGSTER_HOME, or in .dagster/.
+
+    Args:
+        api: False for commands that ask the API nothing: they need no credentials.
 
     Raises:
         SettingsError: naming every setting that is wrong.
     """
-    settings = load_settings()
+    settings = load_settings(api=api)
     load_dotenv(".env")
     home = dagster_home()
     from dagster import DagsterInstance  # a second to import: settings are checked before

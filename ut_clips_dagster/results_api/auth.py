@@ -24,7 +24,8 @@ class TokenSource:
     """Fetches and keeps one access token; safe to share between threads.
 
     The token endpoint takes a form post with grant_type, client_id, client_secret and scope; tokens live 3,600 s
-    (UserTesting's authorization page). A token is renewed a minute before it expires.
+    (UserTesting's authorization page). A token is renewed a minute before it expires. One call asks once: who needs the
+    token repeats its whole attempt, so that retries do not multiply.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class TokenSource:
         client_id: str,
         client_secret: str,
         timeout: httpx.Timeout,
-        retrying: Callable[[Callable[[], None]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._token_url = token_url
         self._oauth = BackendApplicationClient(client_id)
@@ -43,7 +44,7 @@ class TokenSource:
             )
         )
         self._http = httpx.Client(timeout=timeout, follow_redirects=False)
-        self._retrying = retrying
+        self._clock = clock
         self._lock = threading.Lock()
         self._token = ""
         self._refresh_at = 0.0
@@ -56,11 +57,11 @@ class TokenSource:
 
         Raises:
             AuthenticationError: the endpoint refused the client, or answered without a token.
-            ApiUnavailableError: the endpoint could not be reached or kept failing.
+            ApiUnavailableError: the endpoint could not be reached, or failed.
         """
         with self._lock:
-            if not self._token or time.monotonic() >= self._refresh_at or self._token == refused:
-                self._retrying(self._fetch)
+            if not self._token or self._clock() >= self._refresh_at or self._token == refused:
+                self._fetch()
             return self._token
 
     def close(self) -> None:
@@ -68,7 +69,7 @@ class TokenSource:
         self._http.close()
 
     def _fetch(self) -> None:
-        asked_at = time.monotonic()
+        asked_at = self._clock()
         try:
             response = self._http.post(self._token_url, data=self._form, headers={"Accept": "application/json"})
         except httpx.HTTPError as error:

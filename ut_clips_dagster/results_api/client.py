@@ -62,17 +62,18 @@ class ResultsApi:
         pacer: Pacer | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        timeout: httpx.Timeout = TIMEOUT,
     ) -> None:
         redact_http_logs()
         self.pacer = pacer or Pacer()
         self._api_url = api_url
         self._retrying = retrying(sleep)
-        self._tokens = TokenSource(token_url, client_id, client_secret, TIMEOUT, retrying(sleep))
+        self._tokens = TokenSource(token_url, client_id, client_secret, timeout, self.pacer.clock)
         self._http = httpx.Client(
             base_url=f"{api_url}/api/v2/",
             auth=BearerAuth(self._tokens),
             transport=PacedTransport(transport or httpx.HTTPTransport(), self.pacer),
-            timeout=TIMEOUT,
+            timeout=timeout,
             follow_redirects=False,  # the token goes to the API's host only
         )
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, IncompleteRead, LocationParseError
+from urllib3.util import parse_url
 
 from ut_clips_dagster.errors import LinkExpiredError, LinkRefusedError, MediaUnavailableError, NotAClipError
 from ut_clips_dagster.hosts import is_loopback_host, is_public_address
@@ -27,6 +28,7 @@ MAX_DOWNLOAD_S = 3600
 """A body that only trickles would else hold its thread for ever."""
 OK, FORBIDDEN, REQUEST_TIMEOUT, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 403, 408, 429, 500
 REDIRECTS = (301, 302, 303, 307, 308)
+COMPRESSIONS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress")
 TEXT_TYPES = ("text/", "application/json", "application/xml", "application/xhtml")
 TEXT_STARTS = (b"<!doctype", b"<html", b"<?xml", b"<error")
 
@@ -79,12 +81,21 @@ class MediaClient:
     API itself is one: the simulator. `allowed_hosts` may lie on the local network.
     """
 
-    def __init__(self, *, allow_loopback: bool, max_bytes: int, allowed_hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool,
+        max_bytes: int,
+        allowed_hosts: Iterable[str] = (),
+        timeout: urllib3.Timeout = TIMEOUT,
+        max_download_s: float = MAX_DOWNLOAD_S,
+    ) -> None:
         self._allow_loopback = allow_loopback
         self._max_bytes = max_bytes
-        self._allowed_hosts = frozenset(allowed_hosts)
-        self._trusted = urllib3.PoolManager(maxsize=8, timeout=TIMEOUT, retries=False)
-        self._guarded = urllib3.PoolManager(maxsize=8, timeout=TIMEOUT, retries=False)
+        self._max_download_s = max_download_s
+        self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
+        self._trusted = urllib3.PoolManager(maxsize=8, timeout=timeout, retries=False)
+        self._guarded = urllib3.PoolManager(maxsize=8, timeout=timeout, retries=False)
         self._guarded.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
 
     @contextmanager
@@ -112,7 +123,7 @@ class MediaClient:
                 response = pool.request("GET", link, redirect=False, preload_content=False, decode_content=False)
             except _AddressRefusedError:
                 raise LinkRefusedError(
-                    f"The clip's link leads to {urlsplit(link).hostname}, which is an address of the local network. "
+                    f"The clip's link leads to {parse_url(link).host}, which is an address of the local network. "
                     "If that is meant to be, add the host to UT_CLIPS_MEDIA_ALLOWED_HOSTS."
                 ) from None
             except (HTTPError, LocationParseError) as error:
@@ -125,9 +136,9 @@ class MediaClient:
 
     def _pool_for(self, link: str) -> urllib3.PoolManager:
         try:
-            parts = urlsplit(link)
-            host = parts.hostname or ""
-        except ValueError:
+            parts = parse_url(link)  # the parser that connects, so that no link means one host here and another there
+            host = (parts.host or "").strip("[]").lower()
+        except LocationParseError:
             raise LinkRefusedError("The clip's link is no URL.") from None
         if host in self._allowed_hosts and parts.scheme in ("http", "https"):
             return self._trusted
@@ -148,6 +159,8 @@ class MediaClient:
         content_type = response.headers.get("content-type", "application/octet-stream").split(";")[0].strip().lower()
         if content_type.startswith(TEXT_TYPES):
             raise NotAClipError(f"The media host sent {content_type} instead of a video.")
+        if response.headers.get("content-encoding", "").strip().lower() in COMPRESSIONS:
+            raise NotAClipError("The media host sent the clip compressed, which was not asked for.")
         declared = response.headers.get("content-length", "")
         size = int(declared) if declared.isdecimal() else None
         if size is not None and size > self._max_bytes:
@@ -156,7 +169,7 @@ class MediaClient:
 
     def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         received = 0
-        give_up_at = time.monotonic() + MAX_DOWNLOAD_S
+        give_up_at = time.monotonic() + self._max_download_s
         try:
             for chunk in response.stream(CHUNK_BYTES, decode_content=False):
                 if not received and chunk[:64].lstrip().lower().startswith(TEXT_STARTS):
@@ -165,7 +178,7 @@ class MediaClient:
                 if received > self._max_bytes:
                     raise self._too_large()
                 if time.monotonic() > give_up_at:
-                    raise MediaUnavailableError(f"The clip did not arrive within {MAX_DOWNLOAD_S} s.")
+                    raise MediaUnavailableError(f"The clip did not arrive within {self._max_download_s:.0f} s.")
                 yield chunk
         except IncompleteRead as error:
             raise MediaUnavailableError(f"The clip's body ended after {received} bytes, too early.") from error

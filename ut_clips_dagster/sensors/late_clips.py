@@ -93,7 +93,7 @@ def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> Sen
         job=job,
         minimum_interval_seconds=INTERVAL_S,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Lists sessions again 1 h, 1 d, 3 d, 7 d, 14 d and 30 d after their end: new, edited, deleted clips.",
+        description="Lists sessions again 1 h, 1 d, 3 d, 7 d, 14 d, 30 d after their end: new, edited, deleted clips.",
     )
     def late_clips(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
         order = context.instance.get_dynamic_partitions(SESSIONS)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
+from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
-from google.cloud.storage.exceptions import InvalidResponse
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException
 
@@ -23,13 +24,15 @@ CHUNK_BYTES = 8 * 1024 * 1024
 TIMEOUT_S = 60.0
 RETRY = DEFAULT_RETRY.with_timeout(120.0)
 DOCUMENT_CONFLICTS = 20
+FAILURES = (GoogleAPIError, RequestException, InvalidResponse, DataCorruption)
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED = 401, 403, 404, 412
 
 
 class GcsStore:
     """Writes by resumable upload with `if_generation_match=0`: an object appears whole or not at all."""
 
-    def __init__(self, client: Client, bucket: str, prefix: str) -> None:
+    def __init__(self, client: Client, bucket: str, prefix: str, retry: Retry = RETRY) -> None:
+        self._retry = retry
         self._bucket = client.bucket(bucket)
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
@@ -41,7 +44,7 @@ class GcsStore:
     def check_writable(self) -> None:
         """See `Store`; writes and leaves one small marker object."""
         with self._explained("write to"):
-            self._blob(".writable").upload_from_string(b"", timeout=TIMEOUT_S, retry=RETRY)
+            self._blob(".writable").upload_from_string(b"", timeout=TIMEOUT_S, retry=self._retry)
 
     def put_clip(self, path: str, chunks: Iterable[bytes], content_type: str) -> ObjectInfo:
         """See `Store`."""
@@ -50,10 +53,10 @@ class GcsStore:
         blob.content_type = content_type
         with self._explained(f"store {path} in"):
             try:
-                if blob.exists(timeout=TIMEOUT_S, retry=RETRY):
+                if blob.exists(timeout=TIMEOUT_S, retry=self._retry):
                     return self._adopt(path, stream)
                 self._upload(blob, stream)
-            except (GoogleAPIError, RequestException, InvalidResponse) as error:
+            except FAILURES as error:
                 if _status(error) == PRECONDITION_FAILED:
                     return self._adopt(path, stream)
                 if stream.complete and self._holds(path, stream):  # the answer was lost, not the upload
@@ -81,7 +84,7 @@ class GcsStore:
                         content_type="application/json",
                         if_generation_match=blob.generation if present is not None else 0,
                         timeout=TIMEOUT_S,
-                        retry=RETRY,
+                        retry=self._retry,
                     )
                 except PreconditionFailed:
                     continue  # another run, or our own repeated upload: read again and decide anew
@@ -91,14 +94,14 @@ class GcsStore:
     def size_bytes(self, path: str) -> int | None:
         """See `Store`."""
         with self._explained(f"read {path} in"):
-            blob = self._bucket.get_blob(self._prefix + path, timeout=TIMEOUT_S, retry=RETRY)
+            blob = self._bucket.get_blob(self._prefix + path, timeout=TIMEOUT_S, retry=self._retry)
             return None if blob is None else int(blob.size)
 
     def checksum(self, path: str) -> str:
         """See `Store`; from the object's metadata."""
         with self._explained(f"read {path} in"):
             blob = self._blob(path)
-            blob.reload(timeout=TIMEOUT_S, retry=RETRY)
+            blob.reload(timeout=TIMEOUT_S, retry=self._retry)
             return str(blob.crc32c)
 
     def read(self, path: str) -> Iterator[bytes]:
@@ -110,7 +113,7 @@ class GcsStore:
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`."""
         with self._explained("list"):
-            for blob in self._bucket.list_blobs(prefix=self._prefix + prefix, timeout=TIMEOUT_S, retry=RETRY):
+            for blob in self._bucket.list_blobs(prefix=self._prefix + prefix, timeout=TIMEOUT_S, retry=self._retry):
                 yield blob.name.removeprefix(self._prefix)
 
     def _blob(self, path: str) -> Blob:
@@ -118,7 +121,7 @@ class GcsStore:
 
     def _upload(self, blob: Blob, stream: CountedStream) -> None:
         # on an error the writer cancels the upload: nothing appears under the name
-        with blob.open("wb", if_generation_match=0, timeout=TIMEOUT_S, retry=RETRY, ignore_flush=True) as file:
+        with blob.open("wb", if_generation_match=0, timeout=TIMEOUT_S, retry=self._retry, ignore_flush=True) as file:
             for chunk in stream:
                 file.write(chunk)
 
@@ -130,13 +133,12 @@ class GcsStore:
         return ObjectInfo(path, stream.size_bytes, stream.crc32c, adopted=True)
 
     def _holds(self, path: str, stream: CountedStream) -> bool:
-        blob = self._bucket.get_blob(self._prefix + path, timeout=TIMEOUT_S, retry=RETRY)
+        blob = self._bucket.get_blob(self._prefix + path, timeout=TIMEOUT_S, retry=self._retry)
         return blob is not None and (blob.size, blob.crc32c) == (stream.size_bytes, stream.crc32c)
 
-    @staticmethod
-    def _read(blob: Blob) -> bytes | None:
+    def _read(self, blob: Blob) -> bytes | None:
         try:
-            return bytes(blob.download_as_bytes(timeout=TIMEOUT_S, retry=RETRY))
+            return bytes(blob.download_as_bytes(timeout=TIMEOUT_S, retry=self._retry))
         except NotFound:
             return None
 
@@ -144,7 +146,7 @@ class GcsStore:
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (GoogleAPIError, GoogleAuthError, RequestException, InvalidResponse) as error:
+        except (*FAILURES, GoogleAuthError) as error:
             status = _status(error)
             if status in (UNAUTHORIZED, FORBIDDEN) or isinstance(error, GoogleAuthError):
                 advice = "The credentials may not do that: grant them Storage Object User on the bucket"
@@ -159,5 +161,8 @@ class GcsStore:
 
 def _status(error: Exception) -> int | None:
     """The HTTP status: the library's writer raises InvalidResponse, its other calls GoogleAPICallErrors."""
+    cause = getattr(error, "cause", None)  # of a RetryError: what it failed with last
     code = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "code", None)
+    if code is None and isinstance(cause, Exception):
+        return _status(cause)
     return int(code) if code is not None else None

@@ -1,0 +1,150 @@
+"""`ut-clips demo`: simulator, Dagster and the archive they fill, in one command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.table import Table
+
+from ut_clips_dagster.archive.records import SESSIONS, SessionRecords
+from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
+from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+
+HOME = Path(".demo")
+TIME_SCALE = 20.0
+"""An hour passes in three minutes; the budget of ten requests a minute is ten in three seconds."""
+SESSION_EVERY_S = 600.0
+"""A new session every ten simulated minutes: every half minute."""
+POLL_INTERVAL_S = 3.0 / TIME_SCALE
+DISCOVERY_INTERVAL_S = 5
+GIVE_UP_AFTER_S = 240.0
+LOOK_EVERY_S = 1.0
+
+
+def run_demo(*, exit_when_done: bool, port: int) -> None:
+    """Run until interrupted, or until all is archived.
+
+    Raises:
+        ClipsError: Dagster ended by itself, or the demo took longer than it may.
+    """
+    home = HOME.absolute()
+    shutil.rmtree(home, ignore_errors=True)
+    (home / "dagster").mkdir(parents=True)
+    shutil.copy("dagster.yaml", home / "dagster" / "dagster.yaml")
+    config = SimulatorConfig(time_scale=TIME_SCALE, appear_every_s=None if exit_when_done else SESSION_EVERY_S)
+    port = _free_port(port)
+    with SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:
+        console.print(f"Dagster UI: [link]http://127.0.0.1:{port}[/link]  (simulated Results API: {simulator.url})")
+        console.print("Sessions are found by the new_sessions sensor within seconds of Dagster's start.")
+        _watch(simulator, home, dagster, exit_when_done=exit_when_done)
+    table = MetadataTable(str(home / "archive"))
+    _print_table(table)
+    console.print(f"The archive is in {HOME}/archive. Query it:")
+    console.print(
+        f'  UT_CLIPS_ARCHIVE={HOME}/archive .venv/bin/ut-clips sql "select * from clip_metadata"', soft_wrap=True
+    )
+
+
+@contextmanager
+def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Webserver and daemon, whose output goes to a file; all their processes end with the block."""
+    environment = {
+        **os.environ,
+        "USERTESTING_API_URL": simulator.url,
+        "USERTESTING_TOKEN_URL": simulator.token_url,
+        "USERTESTING_CLIENT_ID": "demo",
+        "USERTESTING_CLIENT_SECRET": "demo",
+        "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+        "UT_CLIPS_ARCHIVE": str(home / "archive"),
+        "UT_CLIPS_POLL_INTERVAL_S": str(POLL_INTERVAL_S),
+        "UT_CLIPS_POLL_MAX_ATTEMPTS": "10",
+        "UT_CLIPS_BATCH_SIZE": "10",
+        "UT_CLIPS_DISCOVERY_INTERVAL_S": str(DISCOVERY_INTERVAL_S),
+        "DAGSTER_HOME": str(home / "dagster"),
+    }
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "ut_clips_dagster.definitions", "-h", "127.0.0.1"]
+    with (home / "dagster.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - arguments of ours only
+            [*command, "-p", str(port)], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _watch(simulator: SimulatorServer, home: Path, dagster: subprocess.Popen[bytes], *, exit_when_done: bool) -> None:
+    give_up_at = time.monotonic() + GIVE_UP_AFTER_S
+    records = SessionRecords(LocalStore(home / "archive"))
+    complete: set[str] = set()
+    with console.status("Dagster is starting") as status, suppress(KeyboardInterrupt):
+        while True:
+            sessions = {session.session_id for session in simulator.world.sessions()}
+            for session_id in sorted(sessions - complete):
+                if records.read(session_id).is_complete:
+                    complete.add(session_id)
+                    console.print(f"Session {session_id} archived ({len(complete)} of {len(sessions)})")
+            found = sum(1 for s in sessions if (home / "archive" / SESSIONS / s).exists())
+            status.update(f"{len(sessions)} sessions at UserTesting, {found} found, {len(complete)} archived")
+            if exit_when_done and complete == sessions and _recorded(home, sessions):
+                return
+            if dagster.poll() is not None:
+                raise ClipsError(f"Dagster ended by itself; its output is in {HOME}/dagster.log.")
+            if exit_when_done and time.monotonic() > give_up_at:
+                raise ClipsError(f"Not all sessions were archived in {GIVE_UP_AFTER_S:.0f} s; see {HOME}/dagster.log.")
+            time.sleep(LOOK_EVERY_S)
+
+
+def _recorded(home: Path, sessions: set[str]) -> bool:
+    """Whether Dagster shows every session's clip_metadata as materialized."""
+    from dagster import AssetKey, DagsterInstance
+
+    from ut_clips_dagster.assets.specs import CLIP_METADATA
+
+    with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return sessions <= set(instance.get_materialized_partitions(AssetKey(CLIP_METADATA)))
+
+
+def _print_table(table: MetadataTable) -> None:
+    rows = table.read(columns=["session_id", "clip_name", "status", "size_bytes", "storage_path"])
+    shown = Table(title=f"clip_metadata: {len(rows)} clips")
+    for column in ("session", "clip", "status", "bytes", "file"):
+        shown.add_column(column, no_wrap=True)
+    for row in rows.sort_values(["session_id", "clip_name"]).itertuples(index=False):
+        path = str(row.storage_path)
+        shown.add_row(
+            str(row.session_id)[:8], str(row.clip_name), str(row.status), str(row.size_bytes), f"…{path[-24:]}"
+        )
+    console.print(shown)
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise ClipsError("No port is free for the Dagster UI.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End Dagster and all it started: kindly, then not."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(15)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
