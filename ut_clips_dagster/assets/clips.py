@@ -9,6 +9,7 @@ from dagster import (
     AssetExecutionContext,
     AssetKey,
     AssetMaterialization,
+    AssetObservation,
     BackfillPolicy,
     Failure,
     MaterializeResult,
@@ -74,6 +75,7 @@ def clip_assets(
             if result.error:
                 errors[result.session_id] = _kept(result)
                 context.log.error(f"Session {result.session_id} is unfinished. {errors[result.session_id]}")
+                _log_reason(context, result, selected)
             else:
                 finished[result.session_id] = result
             if not alone or result.error or result.from_documents:
@@ -108,6 +110,13 @@ def _log(context: AssetExecutionContext, result: SessionResult, selected: set[st
             context.log_event(
                 AssetMaterialization(AssetKey(name), partition=result.session_id, metadata=metadata[name])
             )
+
+
+def _log_reason(context: AssetExecutionContext, result: SessionResult, selected: set[str]) -> None:
+    """Show on the failed partition itself what went wrong: an observation changes no status."""
+    name = CLIP_FILES if CLIP_FILES in selected else next(n for n in ORDER if n in selected)
+    metadata = {"unfinished": MetadataValue.md(_kept(result).replace("\n", "\n\n"))}
+    context.log_event(AssetObservation(AssetKey(name), partition=result.session_id, metadata=metadata))
 
 
 def _materialized(result: SessionResult) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from dagster import MarkdownMetadataValue, MetadataValue, TimestampMetadataValue
 
-from ut_clips_dagster.archive.documents import ClipListDocument, ListedClip
+from ut_clips_dagster.archive.documents import ClipListDocument, ListedClip, StoredClip
 from ut_clips_dagster.archive.pipeline import SessionResult
 from ut_clips_dagster.archive.rows import clip_metadata
 from ut_clips_dagster.assets.specs import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, column_schema
@@ -72,8 +72,8 @@ def _clip_urls(result: SessionResult, listing: ClipListDocument) -> EventMetadat
 def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: str) -> EventMetadata:
     files = [(clip, result.record.clip_files.of(clip)) for clip in listing.listed]
     stored = [(clip, f) for clip, f in files if f]
-    rows = [(clip.name, _span(clip), _size(f.size_bytes), f"`{f.storage_path}`") for clip, f in stored]
-    where = f"{archive_uri}/clips/{listing.study_uuid}/{result.session_id}"
+    where = f"clips/{listing.study_uuid}/{result.session_id}"
+    rows = [(clip.name, _span(clip), _size(f.size_bytes), _below(f, where)) for clip, f in stored]
     return {
         "clips": len(stored),
         "size_bytes": sum(f.size_bytes for _, f in stored),
@@ -82,15 +82,14 @@ def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: s
         "requests_in_this_run": result.requests,
         "took_s": result.took_s,
         "listed_at": _at(listing),
-        "dagster/uri": where,
-        "stored_at": MetadataValue.url(where) if where.startswith("gs://") else MetadataValue.path(where),
-        "clip_table": _table(("clip", "time", "size", "stored at"), rows),
+        "dagster/uri": f"{archive_uri}/{where}",
+        "clip_table": _table(("clip", "time", "size", "file"), rows),
     }
 
 
 def _clip_metadata(result: SessionResult, archive_uri: str) -> EventMetadata:
     rows = clip_metadata(result.record)
-    columns = ["clip_name", "status", "listed", "size_bytes", "storage_path", "error"]
+    columns = ["clip_name", "status", "listed", "size_bytes", "error"]
     cells = [["" if pd.isna(v) else str(v) for v in row] for row in rows[columns].itertuples(index=False)]
     return {
         "dagster/partition_row_count": len(rows),
@@ -108,8 +107,12 @@ def _at(listing: ClipListDocument) -> TimestampMetadataValue:
     return MetadataValue.timestamp(listing.listed_at)
 
 
+def _below(file: StoredClip, directory: str) -> str:
+    return f"`{file.storage_path.removeprefix(directory + '/')}`"
+
+
 def _span(clip: ListedClip) -> str:
-    return f"{_clock(clip.cut.time_start_ms)} - {_clock(clip.cut.time_end_ms)}"
+    return f"{_clock(clip.cut.time_start_ms)}-{_clock(clip.cut.time_end_ms)}"
 
 
 def _clock(milliseconds: int) -> str:
