@@ -27,12 +27,12 @@ def _secure_url(value: str) -> str:
 
 
 def _archive_root(value: str) -> str:
-    value = value.strip().rstrip("/") or "/"
+    value = value.strip()
     if value.startswith("gs://") and not urlsplit(value).netloc:
         raise ValueError("must name a bucket: gs://bucket/prefix")
     if "://" in value and not value.startswith("gs://"):
         raise ValueError("must be a directory or gs://bucket/prefix")
-    return value
+    return value.rstrip("/") or "/"
 
 
 def _split(value: object) -> object:

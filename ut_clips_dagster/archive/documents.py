@@ -58,6 +58,7 @@ class ClipListDocument(Document):
     version: Literal[1] = 1
     session_id: Uuid
     study_uuid: Uuid
+    first_listed_at: UtcDatetime
     listed_at: UtcDatetime
     has_video: bool = True
     """False when the API answered 404 for a session that it listed itself: a product without video, or deleted."""
@@ -207,6 +208,7 @@ def merge_listing(  # noqa: PLR0913 - a pure function of all it depends on
     return ClipListDocument(
         session_id=session_id,
         study_uuid=study_uuid,
+        first_listed_at=before.first_listed_at if before else at,
         listed_at=at,
         has_video=has_video,
         clips=(*listed.values(), *gone),

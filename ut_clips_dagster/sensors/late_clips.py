@@ -54,8 +54,7 @@ def next_relist(record: SessionRecord) -> datetime | None:
     finished_at = session.finished_at or session.found_at if session else None
     if listing is None:
         return finished_at + RELIST_AFTER[0] if finished_at else None
-    if finished_at is None:
-        finished_at = min((clip.first_listed_at for clip in listing.clips), default=listing.listed_at)
+    finished_at = finished_at or listing.first_listed_at
     return next((at for after in RELIST_AFTER if (at := finished_at + after) > listing.listed_at), None)
 
 
@@ -74,8 +73,11 @@ def plan_relists(
             break
         if session_id in in_flight:
             continue
-        again = next_relist(records.read(session_id))
-        if again is None:
+        record = records.read(session_id)
+        again = next_relist(record)
+        if record.clip_list is None:
+            due[session_id] = now + ASK_AGAIN_AFTER  # not listed at all yet: new_sessions and its retries see to it
+        elif again is None:
             del due[session_id]
         elif again > now:
             due[session_id] = again

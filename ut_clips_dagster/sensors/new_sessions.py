@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from dagster import (
@@ -22,12 +23,13 @@ from ut_clips_dagster.errors import BudgetExhaustedError, ClipsError
 from ut_clips_dagster.partitions import SESSIONS, sessions
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
-from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, now_utc
+from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, UtcDatetime, now_utc
 from ut_clips_dagster.sensors.run_requests import run_requests
 
 PRIORITY = 2
 OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
+READ_TO_END_EVERY = timedelta(days=1)
 MAX_NEW_PER_TICK = 100
 """Each new session costs a document and an event (about 20 ms each); the rest of the page waits for the next tick."""
 
@@ -42,7 +44,11 @@ class CrawlState(BaseModel):
     offset: int = 0
     """Where the next page begins."""
     known_total: int | None = None
-    """`totalCount` when the list was last read to its end; None before that."""
+    """`totalCount` when the list was last read to its end, and what was found since; None before that."""
+    read_to_end_at: UtcDatetime | None = None
+    """When the crawl that last reached the end began."""
+    began_at: UtcDatetime | None = None
+    """When the crawl under way began."""
 
 
 class Cursor(BaseModel):
@@ -63,27 +69,32 @@ class Cursor(BaseModel):
             return cls()
 
 
-def next_state(state: CrawlState, page: SessionPage, new: int, *, all_taken: bool) -> CrawlState:
+def next_state(state: CrawlState, page: SessionPage, new: int, now: datetime, *, all_taken: bool) -> CrawlState:
     """Where to go on after a page: deeper while something may be unseen there, else back to the newest.
+
+    Sessions that finish late can stand deep in the list. `totalCount` betrays them, unless as many were deleted; so
+    the list is also read to its end once a day.
 
     Args:
         state: before the page.
         page: what was read at `state.offset`.
         new: how many of its sessions were unknown.
+        now: the present moment.
         all_taken: False when some of the new ones wait for the next tick: the page is read again.
     """
     if not all_taken:
         return state
     total = page.meta.pagination.total_count
     following = state.offset + len(page.sessions)
-    expected = None if state.known_total is None else state.known_total + new
-    at_end = not page.sessions or following >= total or state.offset >= SESSION_LIST_MAX_OFFSET
-    if at_end or (state.offset == 0 and expected == total):
-        return CrawlState(offset=0, known_total=total)
     known_total = None if state.known_total is None else state.known_total + new
-    return CrawlState(
-        offset=min(max(following - OVERLAP, state.offset + 1), SESSION_LIST_MAX_OFFSET), known_total=known_total
-    )
+    began_at = now if state.offset == 0 else state.began_at
+    if not page.sessions or following >= total or state.offset >= SESSION_LIST_MAX_OFFSET:
+        return CrawlState(known_total=total, read_to_end_at=began_at)
+    recently = state.read_to_end_at is not None and now - state.read_to_end_at < READ_TO_END_EVERY
+    if state.offset == 0 and known_total == total and recently:
+        return CrawlState(known_total=total, read_to_end_at=state.read_to_end_at)
+    offset = min(max(following - OVERLAP, state.offset + 1), SESSION_LIST_MAX_OFFSET)
+    return CrawlState(offset=offset, known_total=known_total, read_to_end_at=state.read_to_end_at, began_at=began_at)
 
 
 def take_sessions(
@@ -142,7 +153,7 @@ def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batc
         unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
         taken = unknown[:MAX_NEW_PER_TICK]
         events = take_sessions(archive.records(), test_id, taken)
-        following = next_state(state, page, len(taken), all_taken=len(taken) == len(unknown))
+        following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
         if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:
             context.log.warning(
                 f"Test {test_id} has {following.known_total} sessions; the API lists only the newest "

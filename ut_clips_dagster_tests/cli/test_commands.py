@@ -1,0 +1,180 @@
+"""The commands, on a real simulator, a real Dagster instance on disk and a real archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance
+from typer.testing import CliRunner
+
+from ut_clips_dagster.cli import app
+from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorConfig, SimulatorServer, media_file
+
+SCALE = 200.0
+ASSETS = ("usertesting_sessions", "clip_list", "clip_urls", "clip_files", "clip_metadata")
+
+
+@pytest.fixture
+def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = SimulatorConfig(sessions=4, clips_total=6, time_scale=SCALE, rate_limit=100)
+    with SimulatorServer(config) as server:
+        settings = {
+            "USERTESTING_API_URL": server.url,
+            "USERTESTING_TOKEN_URL": server.token_url,
+            "USERTESTING_CLIENT_ID": "demo",
+            "USERTESTING_CLIENT_SECRET": "demo",
+            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            "UT_CLIPS_ARCHIVE": str(tmp_path / "archive"),
+            "UT_CLIPS_POLL_INTERVAL_S": str(3 / SCALE),
+            "DAGSTER_HOME": str(tmp_path / "home"),
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def archived_files(root: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in (root / "archive" / "clips").rglob("*.mp4")}
+
+
+def test_archive_stores_every_clip_records_every_partition_and_asks_nothing_twice(
+    simulator: SimulatorServer, tmp_path: Path
+) -> None:
+    code, output = invoke("archive")
+
+    assert (code, "4 of 4 sessions archived: 6 clips" in output) == (0, True), output
+    world = simulator.world
+    expected = {
+        clip.clip_uuid: media_file(world.render(clip)).read()
+        for session in world.sessions()
+        for clip in world.clips(session.session_id)
+    }
+    assert archived_files(tmp_path) == expected
+    keys = {session.session_id for session in world.sessions()}
+    with DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        for name in ASSETS:
+            assert set(instance.get_materialized_partitions(AssetKey(name))) == keys
+    ideal = 1 + len(keys) + 2 * len(expected)
+    assert simulator.requests.api_count() <= ideal + 2
+
+    simulator.requests.clear()
+    code, output = invoke("archive")
+
+    assert (code, "nothing to do" in output) == (0, True), output
+    assert simulator.requests.count(Operation.GET_CLIP) == simulator.requests.count(Operation.MEDIA) == 0
+
+    code, output = invoke("verify", "--read-data")
+    assert (code, "documents, objects and rows agree" in output) == (0, True), output
+
+    code, output = invoke("sql", "select count(*) as n, min(status) as s from clip_metadata", "--format", "json")
+    assert (code, json.loads(output)) == (0, [{"n": 6, "s": "STORED"}])
+
+    code, output = invoke("status", "--json")
+    status = json.loads(output)
+    assert (status["sessions"], status["archived"], status["clips"]) == (4, 4, {"STORED": 6})
+
+
+def test_archive_exits_2_and_names_what_is_unfinished_and_the_rest_is_archived(
+    simulator: SimulatorServer, tmp_path: Path
+) -> None:
+    bad = next(s.session_id for s in simulator.world.sessions() if simulator.world.clips(s.session_id))
+    simulator.faults.add(f"clip_error:session_id={bad}")
+
+    code, output = invoke("archive")
+
+    assert code == 2
+    assert "3 of 4 sessions archived" in output
+    assert bad in output
+    assert "answered ERROR after attempt 3 of 3" in " ".join(output.split())
+    code, output = invoke("status", "--json")
+    status = json.loads(output)
+    assert [s["session_id"] for s in status["unfinished_sessions"]] == [bad]
+    assert status["unfinished_sessions"][0]["clips"][0]["status"] == "ERROR"
+    assert status["rest"]["requests"] > 0
+
+    simulator.faults.clear()
+    simulator.requests.clear()
+    code, output = invoke("archive")
+    assert code == 0
+    assert {entry.session_id for entry in simulator.requests.entries(Operation.GET_CLIP)} == {bad}
+
+
+def test_archive_of_one_session_archives_only_that(simulator: SimulatorServer, tmp_path: Path) -> None:
+    session = next(s.session_id for s in simulator.world.sessions() if simulator.world.clips(s.session_id))
+
+    code, _ = invoke("archive", "--session", session.upper())
+
+    assert code == 0
+    assert set(archived_files(tmp_path)) == {clip.clip_uuid for clip in simulator.world.clips(session)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fragment"),
+    [
+        ("USERTESTING_CLIENT_SECRET", "wrong-secret", "USERTESTING_CLIENT_SECRET"),
+        ("USERTESTING_TEST_IDS", "00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000000"),
+        ("USERTESTING_TEST_IDS", "nonsense", "USERTESTING_TEST_IDS"),
+        ("USERTESTING_API_URL", "http://127.0.0.1:1", "cannot be reached"),
+        ("UT_CLIPS_ARCHIVE", "/proc/nowhere", "UT_CLIPS_ARCHIVE"),
+    ],
+)
+def test_what_cannot_run_exits_1_with_one_clear_message_and_no_stack_trace(
+    simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch, name: str, value: str, fragment: str
+) -> None:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    monkeypatch.setenv(name, value)
+
+    code, output = invoke("archive")
+
+    assert code == 1
+    assert fragment in " ".join(output.split())
+    assert "Traceback" not in output
+    assert "wrong-secret" not in output
+
+
+def test_a_session_that_is_no_uuid_is_refused_before_any_request(simulator: SimulatorServer) -> None:
+    code, output = invoke("archive", "--session", "abc")
+
+    assert code == 1
+    assert "'abc' is not a UUID" in output
+    assert simulator.requests.api_count() == 0
+
+
+def test_sql_explains_a_wrong_query(simulator: SimulatorServer) -> None:
+    code, output = invoke("sql", "select nonsense from clip_metadata")
+
+    assert code == 1
+    assert "nonsense" in output
+    assert "Traceback" not in output
+
+
+def test_sql_prints_csv_of_an_empty_archive(simulator: SimulatorServer) -> None:
+    code, output = invoke("sql", "select session_id, size_bytes from clip_metadata", "--format", "csv")
+
+    assert (code, output) == (0, "session_id,size_bytes\n")
+
+
+def test_plan_tells_what_new_sessions_will_cost(simulator: SimulatorServer) -> None:
+    code, output = invoke("plan", "--sessions", "100", "--json")
+
+    answer = json.loads(output)
+    assert code == 0
+    assert answer == {"sessions": 100, "clips": 300, "requests": 700, "duration_s": 4194.0}
+
+
+@pytest.mark.parametrize("command", ["demo", "archive", "status", "plan", "sql", "verify", "repair", "simulator"])
+def test_every_command_explains_itself(command: str) -> None:
+    code, output = invoke(command, "--help")
+
+    assert code == 0
+    assert "Usage" in output

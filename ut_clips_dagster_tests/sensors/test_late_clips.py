@@ -1,0 +1,103 @@
+"""`late_clips` lists finished sessions again on schedule, within a share of the budget; zero clips is never final."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from ut_clips_dagster.archive.documents import ClipListDocument, SessionDocument
+from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensors.late_clips import (
+    MAX_SESSIONS_PER_TICK,
+    RELIST_AFTER,
+    Cursor,
+    next_relist,
+    plan_relists,
+)
+from ut_clips_dagster.simulator import DEMO_TEST_ID
+from ut_clips_dagster_tests.platform import TestPlatform
+from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
+
+FINISHED = datetime(2026, 11, 1, tzinfo=timezone.utc)
+
+
+def listed(platform: TestPlatform, session_id: str, at: datetime) -> None:
+    records = platform.archive.records()
+    records.write_session(
+        SessionDocument(
+            session_id=session_id,
+            test_id=DEMO_TEST_ID,
+            status="COMPLETE",
+            started_at=FINISHED,
+            finished_at=FINISHED,
+            found_at=FINISHED,
+        )
+    )
+    listing = ClipListDocument(
+        session_id=session_id, study_uuid=DEMO_TEST_ID, first_listed_at=FINISHED, listed_at=at, clips=()
+    )
+    records.write_listing(session_id, lambda _: listing)
+
+
+def test_a_session_is_due_at_each_time_of_the_schedule_and_then_never_again(platform: TestPlatform) -> None:
+    session = platform.sessions()[0]
+    due = []
+    at = FINISHED
+    for _ in range(len(RELIST_AFTER)):
+        listed(platform, session, at)
+        at = next_relist(platform.archive.records().read(session)) or FINISHED
+        due.append(at - FINISHED)
+    listed(platform, session, at)
+
+    assert tuple(due) == RELIST_AFTER
+    assert next_relist(platform.archive.records().read(session)) is None
+
+
+def test_due_sessions_are_requested_up_to_a_share_of_the_budget(platform: TestPlatform) -> None:
+    keys = [f"00000000-0000-4000-8000-{n:012d}" for n in range(MAX_SESSIONS_PER_TICK + 5)]
+    for key in keys:
+        listed(platform, key, FINISHED)
+    now = FINISHED + timedelta(hours=2)
+    records = platform.archive.records()
+
+    cursor, first = plan_relists(Cursor(), keys, records, set(), now)
+    cursor, second = plan_relists(cursor, keys, records, set(), now)
+
+    assert len(first) == MAX_SESSIONS_PER_TICK
+    assert sorted(first + second) == keys
+
+
+def test_a_clip_added_long_after_the_session_is_stored_by_the_requested_run(platform: TestPlatform) -> None:
+    tick(platform, "new_sessions")
+    session = platform.sessions()[0]
+    listed(platform, session, FINISHED)
+    platform.simulator.world.add_clip(session, name="Cut much later")
+
+    result = tick(platform, "late_clips")
+    requested = [request.partition_key for request in result.run_requests or ()]
+    assert requested == [session]
+    platform.run(session)
+
+    rows = platform.archive.table().read([session])
+    assert "Cut much later" in set(rows["clip_name"])
+    assert set(rows["status"]) == {"STORED"}
+    assert not tick(platform, "late_clips", result.cursor).run_requests
+
+
+def test_nothing_due_says_how_many_will_be(platform: TestPlatform) -> None:
+    tick(platform, "new_sessions")
+
+    result = tick(platform, "late_clips")
+
+    assert "No session is due; 12 will be" in skip_reason(result)
+
+
+def test_a_session_that_failed_to_be_listed_is_asked_for_again_an_hour_later(platform: TestPlatform) -> None:
+    key = platform.sessions()[0]
+    listed(platform, key, FINISHED)
+    records, now = platform.archive.records(), now_utc()
+    cursor, first = plan_relists(Cursor(), [key], records, set(), now)
+
+    cursor, soon = plan_relists(cursor, [key], records, set(), now + timedelta(minutes=30))
+    _, later = plan_relists(cursor, [key], records, set(), now + timedelta(minutes=61))
+
+    assert (first, soon, later) == ([key], [], [key])

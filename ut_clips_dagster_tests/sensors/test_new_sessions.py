@@ -1,0 +1,151 @@
+"""`new_sessions` finds every session, with one request a tick, and never waits for budget."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.results_api.models import Pagination, SessionListMeta, SessionPage, SessionSummary
+from ut_clips_dagster.sensors import new_sessions
+from ut_clips_dagster.sensors.new_sessions import CrawlState, next_state
+from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation
+from ut_clips_dagster_tests.platform import TestPlatform
+from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
+
+START = "dagster/asset_partition_range_start"
+END = "dagster/asset_partition_range_end"
+
+
+def test_a_tick_adds_partitions_writes_documents_logs_events_and_requests_batches(platform: TestPlatform) -> None:
+    result = tick(platform, "new_sessions")
+
+    found = platform.sessions()
+    assert platform.instance.get_dynamic_partitions(SESSIONS) == found
+    assert [event.partition for event in result.asset_events or ()] == found
+    spans = [(request.tags[START], request.tags[END]) for request in result.run_requests or ()]
+    assert spans == [(found[0], found[9]), (found[10], found[11])]
+    assert all(request.run_key is None for request in result.run_requests or ())
+    documents = [platform.archive.records().session(key) for key in found]
+    assert [d.test_id for d in documents if d] == [DEMO_TEST_ID] * len(found)
+    assert platform.simulator.requests.count(Operation.LIST_SESSIONS) == 1
+
+
+def test_the_next_tick_finds_nothing_new_and_says_so(platform: TestPlatform) -> None:
+    first = tick(platform, "new_sessions")
+
+    second = tick(platform, "new_sessions", first.cursor)
+
+    assert not second.run_requests
+    assert "no new session among 12" in skip_reason(second)
+
+
+def test_a_session_that_appears_later_is_found_and_requested_alone(platform: TestPlatform) -> None:
+    first = tick(platform, "new_sessions")
+    platform.simulator.world.add_session(clips=2)
+
+    second = tick(platform, "new_sessions", first.cursor)
+
+    (request,) = second.run_requests or ()
+    assert request.partition_key == platform.sessions()[0]
+    assert platform.instance.get_dynamic_partitions(SESSIONS)[-1] == request.partition_key
+
+
+def test_an_unreadable_cursor_starts_over_and_loses_nothing(platform: TestPlatform) -> None:
+    tick(platform, "new_sessions")
+
+    result = tick(platform, "new_sessions", cursor="{not json")
+
+    assert "no new session" in skip_reason(result)
+
+
+def test_a_used_up_budget_skips_the_tick_at_once(platform: TestPlatform) -> None:
+    platform.simulator.faults.add("rate_limited:operation=list_sessions")
+
+    result = tick(platform, "new_sessions")
+
+    assert "budget is used up" in skip_reason(result)
+    assert result.cursor is None
+    assert platform.simulator.requests.count(Operation.LIST_SESSIONS) == 1
+
+
+def test_a_test_that_does_not_exist_is_named_and_does_not_stop_the_others(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = "00000000-0000-4000-8000-000000000000"
+    settings = platform.settings.model_copy(update={"test_ids": (unknown, DEMO_TEST_ID)})
+    both = TestPlatform(platform.simulator, platform.instance, settings, platform.root)
+
+    first = tick(both, "new_sessions")
+    second = tick(both, "new_sessions", first.cursor)
+
+    assert unknown in skip_reason(first)
+    assert "404" in skip_reason(first)
+    assert len(second.asset_events or ()) == 12
+
+
+def test_many_new_sessions_are_taken_over_several_ticks_of_one_page(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_sessions, "MAX_NEW_PER_TICK", 5)
+    cursor = None
+    for _ in range(3):
+        cursor = tick(platform, "new_sessions", cursor).cursor
+
+    assert set(platform.instance.get_dynamic_partitions(SESSIONS)) == set(platform.sessions())
+
+
+def test_a_session_whose_event_was_never_logged_is_found_again(platform: TestPlatform) -> None:
+    """A daemon that dies after the tick and before its partitions are added has its cursor unchanged."""
+    lost = tick(platform, "new_sessions", carry_out=False)
+
+    again = tick(platform, "new_sessions")
+
+    assert len(lost.asset_events or ()) == len(again.asset_events or ()) == 12
+
+
+def page(ids: list[str], offset: int, limit: int) -> SessionPage:
+    at = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    return SessionPage(
+        test_id=DEMO_TEST_ID,
+        sessions=tuple(
+            SessionSummary(session_id=i, status="COMPLETE", start_time=at) for i in ids[offset : offset + limit]
+        ),
+        meta=SessionListMeta(pagination=Pagination(limit=limit, offset=offset, total_count=len(ids))),
+    )
+
+
+def uuid_of(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+@given(
+    st.integers(0, 700),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.booleans()), max_size=8),
+)
+def test_whatever_appears_or_is_deleted_during_the_crawl_every_session_is_found(
+    at_first: int, changes: list[tuple[int, int, bool]]
+) -> None:
+    """Sessions appear at the front, some are deleted, and late ones are inserted deep; the crawl still ends complete."""
+    limit, number = 100, at_first
+    upstream = [uuid_of(n) for n in reversed(range(at_first))]
+    known: set[str] = set()
+    state = CrawlState()
+    todo = list(changes)
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    for _ in range(100):
+        now += timedelta(hours=1)
+        answer = page(upstream, state.offset, limit)
+        new = [s.session_id for s in answer.sessions if s.session_id not in known]
+        known.update(new)
+        state = next_state(state, answer, len(new), now, all_taken=True)
+        if todo:
+            appear, delete, deep = todo.pop()
+            fresh = [uuid_of(number + n) for n in range(appear)]
+            number += appear
+            upstream = [*upstream, *fresh] if deep else [*reversed(fresh), *upstream]
+            del upstream[:delete]
+    assert known.issuperset(upstream)

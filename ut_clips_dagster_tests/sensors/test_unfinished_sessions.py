@@ -1,0 +1,119 @@
+"""`unfinished_sessions` tries again on schedule, a bounded number of times, whatever the reason."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from dagster import DagsterRunStatus
+
+from ut_clips_dagster.definitions import JOB
+from ut_clips_dagster.sensors.unfinished_sessions import RETRY_AFTER, Cursor, Tries, plan_retries
+from ut_clips_dagster_tests.platform import TestPlatform
+from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+def long_ago(cursor: str | None) -> str:
+    """The cursor as it is after all waiting times."""
+    sessions = Cursor.read(cursor).sessions
+    since = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    return Cursor(sessions={s: Tries(retries=t.retries, since=since) for s, t in sessions.items()}).model_dump_json()
+
+
+def test_retries_come_after_10_min_1_h_6_h_and_24_h_and_then_no_more() -> None:
+    tries, _ = plan_retries({}, ["a"], set(), NOW)
+    now, waited = NOW, []
+    for _ in range(400):
+        now += timedelta(minutes=10)
+        tries, due = plan_retries(tries, ["a"], set(), now)
+        if due:
+            waited.append(now)
+
+    expected = [NOW + sum(RETRY_AFTER[: n + 1], timedelta()) for n in range(len(RETRY_AFTER))]
+    assert waited == expected
+
+
+def test_a_session_in_flight_is_not_tried_and_waits_from_its_end() -> None:
+    before = {"a": Tries(since=NOW - timedelta(days=1))}
+
+    tries, due = plan_retries(before, ["a"], {"a"}, NOW)
+
+    assert due == []
+    assert tries["a"].since == NOW
+
+
+def test_a_finished_session_is_forgotten() -> None:
+    tries, due = plan_retries({"a": Tries(since=NOW)}, [], set(), NOW)
+
+    assert (tries, due) == ({}, [])
+
+
+def test_partitions_that_were_added_but_never_launched_are_found(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    first = tick(platform, "unfinished_sessions")
+    assert "12 unfinished, none due" in skip_reason(first)
+
+    second = tick(platform, "unfinished_sessions", long_ago(first.cursor))
+
+    spans = [(request.tags[START], request.tags[END]) for request in second.run_requests or ()]
+    assert spans == [(keys[0], keys[9]), (keys[10], keys[11])]
+
+
+def test_only_what_is_unfinished_is_requested_even_when_it_is_scattered(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    platform.run(keys[0], keys[4])
+    platform.run(keys[6], keys[11])
+    first = tick(platform, "unfinished_sessions")
+
+    second = tick(platform, "unfinished_sessions", long_ago(first.cursor))
+
+    (request,) = second.run_requests or ()
+    assert request.partition_key == keys[5]
+
+
+def test_a_materialized_session_with_a_clip_that_is_not_stored_is_unfinished(platform: TestPlatform) -> None:
+    """A later listing found a clip that could not be had: Dagster shows the older materialization all the same."""
+    keys = platform.add_partitions()
+    platform.run(keys[0], keys[-1])
+    clip = platform.simulator.world.add_clip(keys[3])
+    platform.simulator.faults.add(f"clip_error:clip_uuid={clip.clip_uuid}")
+    platform.run(keys[3])
+    first = tick(platform, "unfinished_sessions")
+
+    second = tick(platform, "unfinished_sessions", long_ago(first.cursor))
+
+    assert [request.partition_key for request in second.run_requests or ()] == [keys[3]]
+
+
+def test_sessions_of_a_run_under_way_are_left_to_it(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    job = platform.definitions.resolve_job_def(JOB)
+    tags = {START: keys[0], END: keys[-1]}
+    platform.instance.create_run_for_job(job, status=DagsterRunStatus.STARTED, tags=tags)
+    first = tick(platform, "unfinished_sessions")
+
+    second = tick(platform, "unfinished_sessions", long_ago(first.cursor))
+
+    assert not second.run_requests
+
+
+def test_a_cancelled_run_leaves_its_sessions_to_be_tried_again(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    job = platform.definitions.resolve_job_def(JOB)
+    tags = {START: keys[0], END: keys[-1]}
+    platform.instance.create_run_for_job(job, status=DagsterRunStatus.CANCELED, tags=tags)
+    first = tick(platform, "unfinished_sessions")
+
+    second = tick(platform, "unfinished_sessions", long_ago(first.cursor))
+
+    assert len(second.run_requests or ()) == 2
+
+
+def test_an_unreadable_cursor_starts_the_retries_over(platform: TestPlatform) -> None:
+    platform.add_partitions()
+
+    result = tick(platform, "unfinished_sessions", cursor="garbage")
+
+    assert "12 unfinished, none due" in skip_reason(result)

@@ -1,0 +1,107 @@
+"""Bad settings are named all at once, without their values."""
+
+from __future__ import annotations
+
+import pytest
+from dagster import DagsterInstance
+
+from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.settings import load_settings
+
+GOOD = {
+    "USERTESTING_CLIENT_ID": "id",
+    "USERTESTING_CLIENT_SECRET": "s3cret",
+    "USERTESTING_TEST_IDS": "3FA85F64-5717-4562-B3FC-2C963F66AFA6, 41f72104-5f84-44fa-a16a-03f575159611",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("USERTESTING_", "UT_CLIPS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(str(tmp_path))
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
+    for name, value in {**GOOD, **more}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_defaults_are_the_official_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch)
+
+    settings = load_settings()
+
+    assert settings.api_url == "https://api.use2.usertesting.com"
+    assert settings.token_url.startswith("https://auth.usertesting.com/oauth2/")
+    assert (settings.archive, settings.poll_interval_s, settings.poll_max_attempts) == ("data", 3.0, 10)
+    assert (settings.batch_size, settings.discovery_interval_s) == (10, 300)
+    assert settings.test_ids == ("3fa85f64-5717-4562-b3fc-2c963f66afa6", "41f72104-5f84-44fa-a16a-03f575159611")
+
+
+def test_every_missing_setting_is_named_in_one_message() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    for name in GOOD:
+        assert f"{name}: is not set" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("USERTESTING_TEST_IDS", "41f72104-5f84-44fa-a16a-03f575159611,no-uuid", "'no-uuid' is not a UUID"),
+        ("USERTESTING_API_URL", "http://example.com", "must be https"),
+        ("USERTESTING_API_URL", "example.com", "must be a URL"),
+        ("UT_CLIPS_ARCHIVE", "gs://", "must name a bucket"),
+        ("UT_CLIPS_ARCHIVE", "s3://bucket", "must be a directory or gs://"),
+        ("UT_CLIPS_POLL_INTERVAL_S", "soon", "valid number"),
+        ("UT_CLIPS_POLL_MAX_ATTEMPTS", "0", "greater than or equal to 1"),
+        ("UT_CLIPS_BATCH_SIZE", "-1", "greater than or equal to 1"),
+    ],
+)
+def test_a_malformed_setting_is_named_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    set_all(monkeypatch, **{name: value})
+
+    with pytest.raises(SettingsError, match=name) as caught:
+        load_settings()
+
+    assert reason in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UT_CLIPS_ARCHIVE", "gs://bucket/prefix")
+
+    assert load_settings(api=False).archive == "gs://bucket/prefix"
+
+
+def test_the_code_location_loads_without_settings_and_its_runs_say_what_is_missing() -> None:
+    from ut_clips_dagster.cli.archive import QUIET
+    from ut_clips_dagster.definitions import JOB, build_definitions, settings_or_placeholder
+    from ut_clips_dagster.partitions import SESSIONS
+
+    key = "41f72104-5f84-44fa-a16a-03f575159611"
+    with DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(SESSIONS, [key])
+        job = build_definitions(settings_or_placeholder()).resolve_job_def(JOB)
+        run = job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False, run_config=QUIET)
+
+    assert not run.success
+    failures = [str(e.event_specific_data) for e in run.all_events if e.is_failure]
+    assert any("USERTESTING_CLIENT_SECRET: is not set" in failure for failure in failures)
+
+
+def test_no_secret_is_in_the_definitions_or_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ut_clips_dagster.definitions import build_definitions
+
+    set_all(monkeypatch)
+    definitions = build_definitions(load_settings())
+
+    assert "s3cret" not in repr(definitions)
+    assert "s3cret" not in repr(load_settings())
