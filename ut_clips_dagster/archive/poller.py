@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from ut_clips_dagster.archive.documents import ListedClip
 from ut_clips_dagster.archive.scheduler import (
     GENERATION_ATTEMPTS,
+    Budget,
     ClipWork,
     ListSession,
     PollingPolicy,
@@ -22,6 +23,7 @@ from ut_clips_dagster.archive.scheduler import (
 from ut_clips_dagster.errors import ClipGenerationError, ClipNotReadyError, ClipsError, InvalidAnswerError
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.results_api.models import ClipListing, ClipStatus, now_utc
+from ut_clips_dagster.results_api.pacing import MAX_WAIT_S
 
 LINK_LIFE = timedelta(minutes=15)
 """Validity of a clip's link (OpenAPI document)."""
@@ -75,7 +77,7 @@ class ClipPoller:
         policy: bounds of polling one clip.
         clock: monotonic seconds.
         sleep: how to wait.
-        interactive: spend the budget at once; else evenly, so that others find some of it left.
+        interactive: spend the budget at once; else late in each window, so that others find it there until then.
     """
 
     def __init__(
@@ -125,9 +127,12 @@ class ClipPoller:
             what came of it; or the seconds to wait before the next step is worth while (0 when a request was sent
             and only moved things on); or None when nothing is left to ask for.
         """
-        self._api.pacer.spread = not self._interactive and self.scheduler.requests_ahead() > self._api.pacer.remaining
-        if (delay := self._api.pacer.delay_s()) > 0 and self.scheduler.requests_ahead():
-            return delay
+        pacer = self._api.pacer
+        ahead = self.scheduler.requests_ahead()
+        pacer.spread = not self._interactive and ahead > pacer.available()
+        if ahead and 0 < (delay := pacer.delay_s()) <= MAX_WAIT_S:
+            return delay  # what would wait longer is sent on, to be refused by the pacer
+        self.scheduler.budget = Budget(pacer.limit, pacer.period_s)
         now = self._clock()
         action = self.scheduler.next_action(now)
         match action:
@@ -193,4 +198,4 @@ class ClipPoller:
         return ClipGivenUp(work.session_id, work.clip, error, work.requests, self._waited_s(work))
 
     def _waited_s(self, work: ClipWork) -> float:
-        return round(self._clock() - (work.first_started_at or self._clock()), 3)
+        return 0.0 if work.first_started_at is None else round(self._clock() - work.first_started_at, 3)

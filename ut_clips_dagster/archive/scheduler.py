@@ -3,6 +3,9 @@
 Work that surely advances comes first: clips whose generation is likely done (learned from those seen), oldest first;
 then new generations; then session lists. A poll that may be too early happens only when the budget would otherwise go
 unused, for one clip at a time.
+
+Towards the end of a batch the order turns round: what is left is started first, so that the last clips are generated
+while the pick-ups of the others use the budget.
 """
 
 from __future__ import annotations
@@ -12,18 +15,22 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ut_clips_dagster.archive.documents import ListedClip
+from ut_clips_dagster.archive.generation_times import GenerationTimes
 
 GENERATION_ATTEMPTS = 3
 """Starts of one clip's generation before ERROR is final."""
 PRIOR_POLLS = 4
 """Before anything is learned, generation is expected to last as long as the first four polls of a lone clip take."""
-TARGET_MISSES = 0.04
-"""Share of pick-ups that may come too early; each costs one request of the two a clip needs."""
-LEARNING_RATE = 0.35
-GROWTH = 1.7
+EARLY_SHARE = 0.03
+"""Share of pick-ups that may come too early while other work waits for the budget."""
+EARLY_SHARE_AT_END = 0.15
+"""The same when all is started: then a clip asked for too late costs time."""
+GROWTH = 2.0
 """A clip that was not ready when expected is asked for again at this multiple of its age."""
-UNLISTED_REQUESTS = 7
-"""Requests a session that is not listed yet is guessed to need: a list and three clips."""
+TAIL_PATIENCE = 1 / 40
+"""Early polls keep a distance of this share of the time passed so far: no batch lasts longer by more than that."""
+GUESSED_CLIPS = 3
+"""Clips of a session, before any is listed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,14 @@ class PollingPolicy:
         return self.interval_s * polls * (polls + 1) / 2
 
 
+@dataclass(frozen=True)
+class Budget:
+    """So many requests in so many seconds."""
+
+    limit: int = 10
+    period_s: float = 60.0
+
+
 @dataclass
 class ClipWork:
     """A clip on its way to a link. Times are seconds of the pipeline's clock."""
@@ -54,7 +69,16 @@ class ClipWork:
     started_at: float = 0.0
     first_started_at: float | None = None
     asked_at: float = 0.0
-    likely_at: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """One generation of one clip."""
+        return self.session_id, self.clip.clip_uuid, self.generation
+
+    @property
+    def seen_generating_s(self) -> float:
+        """Its age at the last poll that came too early."""
+        return self.asked_at - self.started_at
 
 
 @dataclass(frozen=True)
@@ -86,15 +110,19 @@ class Scheduler:
     """Holds what is to be asked, and learns how long generation takes."""
 
     policy: PollingPolicy
+    budget: Budget = Budget()
     _unlisted: deque[str] = field(default_factory=deque)
     _unstarted: deque[ClipWork] = field(default_factory=deque)
     _ready: deque[ClipWork] = field(default_factory=deque)
     _generating: list[ClipWork] = field(default_factory=list)
-    _expected_s: float = 0.0
+    _begun_at: float = math.inf
     _early_at: float = 0.0
+    _early_polls: int = 0
+    _sessions_listed: int = 0
+    _clips_found: int = 0
 
     def __post_init__(self) -> None:
-        self._expected_s = self.policy.patience_s(min(PRIOR_POLLS, self.policy.max_attempts))
+        self._times = GenerationTimes(self.policy.patience_s(min(PRIOR_POLLS, self.policy.max_attempts)), GROWTH)
 
     def add_session(self, session_id: str) -> None:
         """A session to be listed."""
@@ -107,42 +135,34 @@ class Scheduler:
 
     def add_clip(self, session_id: str, clip: ListedClip) -> None:
         """A clip whose generation is to be requested."""
+        self._clips_found += self._sessions_listed > 0
         self._unstarted.append(ClipWork(session_id, clip))
 
     def add_relink(self, work: ClipWork) -> None:
         """A generated clip whose link died before it was used: one request gives a new one."""
         self._ready.append(work)
 
-    def next_action(self, now: float) -> Action | None:  # noqa: PLR0911 - one line per kind of work, in order
+    def next_action(self, now: float) -> Action | None:
         """What to send now; None when nothing is left to ask for."""
+        self._begun_at = min(now, self._begun_at)
         if self._ready:
             return RequestClip(self._ready.popleft())
-        if likely := [w for w in self._generating if w.likely_at <= now]:
+        to_start = bool(self._unstarted or self._unlisted)
+        if to_start and self._is_ending():
+            return self._start()
+        due_s = self._times.ready_by(EARLY_SHARE if to_start else EARLY_SHARE_AT_END)
+        if likely := [w for w in self._generating if self._likely_at(w, due_s) <= now]:
             return self._take(min(likely, key=lambda w: w.started_at))
-        if self._unstarted:
-            return RequestClip(self._unstarted.popleft())
-        if self._unlisted:
-            return ListSession(self._unlisted.popleft())
-        if not self._generating:
-            return None
-        early = min(self._generating, key=lambda w: (w.polls, w.started_at))
-        early_at = max(self._early_at, early.asked_at + self.policy.delay_s(early.polls))
-        if early_at <= now:
-            self._early_at = now + self.policy.delay_s(early.polls)
-            return self._take(early)
-        return WaitUntil(min(early_at, *(w.likely_at for w in self._generating)))
+        if to_start:
+            return self._start()
+        return self._early(now, due_s) if self._generating else None
 
     def still_generating(self, work: ClipWork, now: float) -> bool:
         """The clip is not ready; False when its polls are used up, and it is given up."""
         if work.polls == 0:
             work.started_at = now
-            work.likely_at = now + self._expected_s
         else:
-            age = now - work.started_at
-            self._learn(age, ready=False)
-            work.likely_at = max(
-                work.started_at + max(GROWTH * age, self._expected_s), now + self.policy.delay_s(work.polls)
-            )
+            self._times.not_ready(work.key, now - work.started_at)
         work.polls += 1
         work.asked_at = now
         if work.polls >= self.policy.max_attempts:
@@ -153,11 +173,8 @@ class Scheduler:
     def generated(self, work: ClipWork, now: float) -> None:
         """The clip's link was issued."""
         if work.polls:
-            self._learn(now - work.started_at, ready=True)
-            self._early_at = now
-            for other in self._generating:
-                if other.polls == 1:
-                    other.likely_at = min(other.likely_at, other.started_at + self._expected_s)
+            self._times.ready(work.key, now - work.started_at)
+            self._early_at, self._early_polls = now, 0
 
     def failed(self, work: ClipWork) -> bool:
         """The API said ERROR; the next request starts a new attempt. False when that was the last one."""
@@ -170,23 +187,47 @@ class Scheduler:
 
     def requests_ahead(self) -> int:
         """About how many requests all known work still needs."""
+        lists = len(self._unlisted)
         return (
-            UNLISTED_REQUESTS * len(self._unlisted)
+            lists
+            + round(2 * lists * self._clips_per_session())
             + 2 * len(self._unstarted)
             + len(self._generating)
             + len(self._ready)
         )
 
+    def _clips_per_session(self) -> float:
+        return (GUESSED_CLIPS + self._clips_found) / (1 + self._sessions_listed)
+
+    def _is_ending(self) -> bool:
+        """Whether the pick-ups that are left would barely fill the time that the last clip's generation takes."""
+        pick_ups = len(self._generating) + len(self._unstarted) + len(self._unlisted) * self._clips_per_session()
+        return pick_ups <= self.budget.limit * (1 + self._times.ready_by(EARLY_SHARE) / self.budget.period_s)
+
+    def _start(self) -> Action:
+        if self._unstarted:
+            return RequestClip(self._unstarted.popleft())
+        self._sessions_listed += 1
+        return ListSession(self._unlisted.popleft())
+
+    def _likely_at(self, work: ClipWork, due_s: float) -> float:
+        if work.polls == 1:
+            return max(work.started_at + due_s, work.asked_at + self.policy.delay_s(1))
+        return max(
+            work.started_at + max(due_s, GROWTH * work.seen_generating_s),
+            work.asked_at + self.policy.delay_s(work.polls),
+        )
+
+    def _early(self, now: float, due_s: float) -> Action:
+        """All is started and none is likely done: ask for one clip at a time, with growing delays."""
+        work = min(self._generating, key=lambda w: (w.polls, w.started_at))
+        apart_s = max(self.policy.delay_s(self._early_polls + 1), TAIL_PATIENCE * (now - self._begun_at))
+        at = max(self._early_at + apart_s, work.asked_at + self.policy.delay_s(work.polls))
+        if at <= now:
+            self._early_at, self._early_polls = now, self._early_polls + 1
+            return self._take(work)
+        return WaitUntil(min(at, *(self._likely_at(w, due_s) for w in self._generating)))
+
     def _take(self, work: ClipWork) -> RequestClip:
         self._generating.remove(work)
         return RequestClip(work)
-
-    def _learn(self, age_s: float, *, ready: bool) -> None:
-        """Track the time after which all but `TARGET_MISSES` of the clips are ready (a stochastic quantile)."""
-        if ready and age_s < self._expected_s:
-            # it was ready early: the truth lies below what was expected; come down quickly, never below what was seen
-            self._expected_s = max(age_s, self._expected_s * math.exp(-LEARNING_RATE))
-        elif ready:
-            self._expected_s *= math.exp(-LEARNING_RATE * TARGET_MISSES)
-        elif age_s >= 0.9 * self._expected_s:
-            self._expected_s = max(self._expected_s, age_s) * math.exp(LEARNING_RATE * (1 - TARGET_MISSES))
