@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+_NAT64 = ip_network("64:ff9b::/96")
 
 
 def is_loopback_host(host: str) -> bool:
@@ -21,5 +23,11 @@ def is_public_address(address: str) -> bool:
     The cloud metadata services (169.254.169.254, fd00:ec2::254) are link-local or private, so they are not public.
     """
     ip = ip_address(address.split("%", 1)[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_global and not ip.is_multicast
+    inner = _embedded(ip) if isinstance(ip, IPv6Address) else None
+    return (inner or ip).is_global and not (inner or ip).is_multicast
+
+
+def _embedded(ip: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for: mapped, 6to4, or NAT64."""
+    nat64 = IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+    return ip.ipv4_mapped or ip.sixtofour or nat64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -18,6 +19,7 @@ DEFAULT_LIFE_S = 3600.0
 UNAUTHORIZED = 401
 TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
 class TokenSource:
@@ -83,10 +85,13 @@ class TokenSource:
             raise self._refusal(f"status {response.status_code}")
         try:
             token = self._oauth.parse_request_body_response(response.text)
-            self._token = str(token["access_token"])
+            access_token = token["access_token"]
             lives_s = float(token.get("expires_in") or DEFAULT_LIFE_S)
-        except (OAuth2Error, ValueError, KeyError, TypeError):
+        except (OAuth2Error, ValueError, KeyError, TypeError, AttributeError):  # a list has no `get`
             raise self._refusal("its answer is no token") from None
+        if not isinstance(access_token, str) or not _HEADER_SAFE.fullmatch(access_token):
+            raise self._refusal("its answer is no token")
+        self._token = access_token
         self._refresh_at = asked_at + max(lives_s - REFRESH_BEFORE_EXPIRY_S, lives_s / 2)
 
     def _refusal(self, reason: str) -> AuthenticationError:

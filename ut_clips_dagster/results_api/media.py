@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, IncompleteRead, LocationParseError
+from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError
 from urllib3.util import parse_url
 
 from ut_clips_dagster.errors import LinkExpiredError, LinkRefusedError, MediaUnavailableError, NotAClipError
@@ -180,8 +180,8 @@ class MediaClient:
                 if time.monotonic() > give_up_at:
                     raise MediaUnavailableError(f"The clip did not arrive within {self._max_download_s:.0f} s.")
                 yield chunk
-        except IncompleteRead as error:
-            raise MediaUnavailableError(f"The clip's body ended after {received} bytes, too early.") from error
+        except ProtocolError:  # reset, or fewer bytes than declared
+            raise MediaUnavailableError("The clip's body broke off before its end.") from None
         except HTTPError as error:
             raise _unavailable(error) from None
         if not received:

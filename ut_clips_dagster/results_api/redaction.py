@@ -5,13 +5,29 @@ from __future__ import annotations
 import logging
 import re
 
-_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]+")
+_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+|/[^\s?#\"'<>]*)[?#][^\s\"'<>]+")
+"""Whole URLs, and the bare paths that urllib3 logs."""
 _BEARER = re.compile(r"(?i)(bearer\s+)[\w.~+/=-]+")
 
 
 def redact(text: str) -> str:
     """The text with the query of every URL and every bearer token removed: a signed link is all in its query."""
     return _BEARER.sub(r"\1***", _QUERY.sub(r"\1?***", text))
+
+
+HTTP_LOGGERS = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "urllib3.connectionpool",
+    "urllib3.poolmanager",
+    "urllib3.connection",
+    "urllib3.response",
+    "urllib3.util.retry",
+)
+"""A logger's filter does not see its children's records, so every one that logs requests is named."""
 
 
 class _RedactingFilter(logging.Filter):
@@ -21,8 +37,8 @@ class _RedactingFilter(logging.Filter):
 
 
 def redact_http_logs() -> None:
-    """Make httpx and urllib3 log no query, and httpcore no header: httpx logs whole URLs at INFO."""
-    for name in ("httpx", "urllib3.connectionpool", "urllib3.util.retry"):
+    """Make httpx, httpcore and urllib3 log no query and no token: httpx logs whole URLs at INFO."""
+    for name in HTTP_LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(f, _RedactingFilter) for f in logger.filters):
             logger.addFilter(_RedactingFilter())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
+from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed, RetryError
 from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -26,6 +26,28 @@ RETRY = DEFAULT_RETRY.with_timeout(120.0)
 DOCUMENT_CONFLICTS = 20
 FAILURES = (GoogleAPIError, RequestException, InvalidResponse, DataCorruption)
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED = 401, 403, 404, 412
+
+
+class _Readable:
+    """A stream of chunks as the file that the client library reads its parts from."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._buffer = bytearray()
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        """So many bytes; fewer only at the end."""
+        while len(self._buffer) < size and (chunk := next(self._chunks, None)) is not None:
+            self._buffer += chunk
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        self._position += len(data)
+        return data
+
+    def tell(self) -> int:
+        """How many bytes were read."""
+        return self._position
 
 
 class GcsStore:
@@ -57,7 +79,7 @@ class GcsStore:
                     return self._adopt(path, stream)
                 self._upload(blob, stream)
             except FAILURES as error:
-                if _status(error) == PRECONDITION_FAILED:
+                if _status(_last(error)) == PRECONDITION_FAILED:
                     return self._adopt(path, stream)
                 if stream.complete and self._holds(path, stream):  # the answer was lost, not the upload
                     return ObjectInfo(path, stream.size_bytes, stream.crc32c, adopted=True)
@@ -69,14 +91,18 @@ class GcsStore:
     def read_document(self, path: str) -> bytes | None:
         """See `Store`."""
         with self._explained(f"read {path} in"):
-            return self._read(self._blob(path))
+            return self._read(self._document(path))
 
     def update_document(self, path: str, update: Callable[[bytes | None], bytes]) -> bytes:
         """See `Store`; a generation precondition makes a lost update impossible."""
         with self._explained(f"write {path} in"):
             for _ in range(DOCUMENT_CONFLICTS):
-                blob = self._blob(path)
+                blob = self._document(path)
                 present = self._read(blob)
+                if present is not None and blob.generation is None:
+                    raise StorageError(
+                        f"{self.uri} does not say which generation of {path} it sent. Nothing was changed."
+                    )
                 content = update(present)
                 try:
                     blob.upload_from_string(
@@ -119,16 +145,32 @@ class GcsStore:
     def _blob(self, path: str) -> Blob:
         return self._bucket.blob(self._prefix + path, chunk_size=CHUNK_BYTES)
 
+    def _document(self, path: str) -> Blob:
+        """Without a chunk size: a download in chunks does not tell the generation that an update depends on."""
+        return self._bucket.blob(self._prefix + path)
+
     def _upload(self, blob: Blob, stream: CountedStream) -> None:
-        # on an error the writer cancels the upload: nothing appears under the name
-        with blob.open("wb", if_generation_match=0, timeout=TIMEOUT_S, retry=self._retry, ignore_flush=True) as file:
-            for chunk in stream:
-                file.write(chunk)
+        # No blob.open("wb"): garbage collection closes a writer that failed, and closing uploads what it still holds,
+        # as the whole object. An upload that is given up here is never finished, so nothing appears under the name.
+        try:
+            blob.upload_from_file(
+                _Readable(stream),
+                content_type=blob.content_type,
+                if_generation_match=0,
+                timeout=TIMEOUT_S,
+                checksum="crc32c",
+                retry=self._retry,
+            )
+        except ValueError:  # the service kept less of a part than was sent, and the library cannot go back
+            raise StorageError(f"The upload of {blob.name} to {self.uri} broke off. It is tried again.") from None
 
     def _adopt(self, path: str, stream: CountedStream) -> ObjectInfo:
         for _ in stream:
             """Read on: size and checksum of the whole clip decide whether it is the one that is there."""
-        if not self._holds(path, stream):
+        blob = self._bucket.get_blob(self._prefix + path, timeout=TIMEOUT_S, retry=self._retry)
+        if blob is None:
+            raise StorageError(f"{self.uri} refused {path} as existing, but it is not there. It is tried again.")
+        if (blob.size, blob.crc32c) != (stream.size_bytes, stream.crc32c):
             raise StorageConflictError(f"{path} exists with other bytes in {self.uri}; it was left as it is.")
         return ObjectInfo(path, stream.size_bytes, stream.crc32c, adopted=True)
 
@@ -147,6 +189,7 @@ class GcsStore:
         try:
             yield
         except (*FAILURES, GoogleAuthError) as error:
+            error = _last(error)
             status = _status(error)
             if status in (UNAUTHORIZED, FORBIDDEN) or isinstance(error, GoogleAuthError):
                 advice = "The credentials may not do that: grant them Storage Object User on the bucket"
@@ -159,10 +202,13 @@ class GcsStore:
             ) from None  # the cause may hold a signed upload address
 
 
+def _last(error: Exception) -> Exception:
+    """What a RetryError failed with last."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(error, RetryError) and isinstance(cause, Exception) else error
+
+
 def _status(error: Exception) -> int | None:
     """The HTTP status: the library's writer raises InvalidResponse, its other calls GoogleAPICallErrors."""
-    cause = getattr(error, "cause", None)  # of a RetryError: what it failed with last
     code = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "code", None)
-    if code is None and isinstance(cause, Exception):
-        return _status(cause)
     return int(code) if code is not None else None

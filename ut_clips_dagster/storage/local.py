@@ -97,10 +97,11 @@ class LocalStore:
 
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`."""
-        for directory, _, files in os.walk(self._root / prefix):
-            for name in files:
-                if name != ".lock":
-                    yield (Path(directory) / name).relative_to(self._root).as_posix()
+        with self._explained("list"):
+            for directory, _, files in os.walk(self._root / prefix, onerror=_unless_missing):
+                for name in files:
+                    if name != ".lock":
+                        yield (Path(directory) / name).relative_to(self._root).as_posix()
 
     def _publish(self, temporary: Path, target: Path) -> bool:
         """Give the final name; False when it is taken. A hard link, as a rename would overwrite."""
@@ -131,6 +132,12 @@ class LocalStore:
                 f"Cannot {what} {self.uri}: {error.strerror or error}. "
                 "Check UT_CLIPS_ARCHIVE, its permissions and the free space; nothing stored was changed."
             ) from error
+
+
+def _unless_missing(error: OSError) -> None:
+    """A directory that cannot be read is no empty one; one that is not there is."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _sync(file: BinaryIO) -> None:

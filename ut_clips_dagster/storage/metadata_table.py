@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -105,14 +106,35 @@ class MetadataTable:
         except (DeltaError, OSError) as error:
             raise self._error("write", error) from error
 
+    def rewrite(self, rows: pd.DataFrame) -> None:
+        """Put these rows in place of all there are, in one commit that reads none of them: for a repair.
+
+        A directory whose log is damaged is first moved aside, as `clip_metadata.damaged-<time>`.
+
+        Raises:
+            StorageError: it cannot be written; in a bucket a damaged log has to be moved aside by a person.
+        """
+        arrow = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
+        try:
+            self._open()
+        except StorageError as error:
+            directory = Path(self.uri)
+            if not directory.is_dir():
+                raise StorageError(f"{error} Move {self.uri} aside; then `ut-clips repair` writes it anew.") from error
+            directory.rename(f"{directory}.damaged-{time.time_ns()}")
+        try:
+            write_deltalake(self.uri, arrow, mode="overwrite", **self._write_options())
+        except (DeltaError, OSError) as error:
+            raise self._error("write", error) from error
+
     def read(self, session_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of these sessions (all when None) as a DataFrame with nullable dtypes."""
         table = self.arrow(columns)
         if table is None:
             empty = as_clip_metadata([])
             return empty if columns is None else empty.loc[:, list(columns)]
-        condition = None if session_ids is None else ds.field("session_id").isin(list(session_ids))
-        return to_pandas(table.to_table(filter=condition, columns=list(columns) if columns else None))
+        condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self._fetch(table, condition, columns)
 
     def unfinished(self) -> pd.DataFrame:
         """The listed clips that are not stored: session_id, clip_uuid, status, error."""
@@ -121,7 +143,7 @@ class MetadataTable:
         if table is None:
             return as_clip_metadata([])[columns]
         condition = (ds.field("status") != "STORED") & ds.field("listed")
-        return to_pandas(table.to_table(filter=condition, columns=columns))
+        return self._fetch(table, condition, columns)
 
     def arrow(self, columns: Sequence[str] | None = None) -> ds.Dataset | None:  # noqa: ARG002 - see read
         """The table as an Arrow dataset, for queries; None when nothing was written yet."""
@@ -136,20 +158,37 @@ class MetadataTable:
     def compact(self) -> bool:
         """Rewrite the table's small files into few sorted ones when there are many; True when it did.
 
-        Losing against another writer is no failure: the next run compacts.
+        Losing against another writer is no failure: the next run compacts. Not by `optimize`: two of those at a time do
+        not conflict in delta-rs (1.6.6), and leave every row twice. An overwrite of what was read does conflict.
         """
         table = self._open()
         if table is None or len(table.file_uris()) <= COMPACT_ABOVE_FILES:
             return False
         try:
-            table.optimize.z_order(["session_id"], target_size=COMPACT_TO_BYTES)
+            rows = table.to_pyarrow_dataset(schema=SCHEMA).to_table().sort_by("session_id")
+            everything = "session_id is not null"  # a predicate makes it a reader, too, so that it conflicts
+            write_deltalake(
+                table,
+                rows,
+                mode="overwrite",
+                predicate=everything,
+                target_file_size=COMPACT_TO_BYTES,
+                **self._write_options(),
+            )
+            table = DeltaTable(self.uri, storage_options=self._options)
             table.vacuum(dry_run=False)
             table.create_checkpoint()
         except CommitFailedError:
             return False
-        except (DeltaError, OSError) as error:
+        except (DeltaError, pa.ArrowException, OSError) as error:
             raise self._error("compact", error) from error
         return True
+
+    def _fetch(self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None) -> pd.DataFrame:
+        try:
+            return to_pandas(table.to_table(filter=condition, columns=list(columns) if columns else None))
+        except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
+            raise self._error("read", error) from error
 
     def _replace_once(self, session_id: str, arrow: pa.Table) -> None:
         table = self._open()

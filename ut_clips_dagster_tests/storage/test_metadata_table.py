@@ -1,0 +1,280 @@
+"""The Delta table: the contract's columns, replaced by session, with several writers, in both places."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+
+from ut_clips_dagster.errors import StorageError, TableConflictError
+from ut_clips_dagster.storage import metadata_table
+from ut_clips_dagster.storage.metadata_table import MAX_COMMIT_ATTEMPTS, MetadataTable, as_clip_metadata
+from ut_clips_dagster.storage.store import Store
+from ut_clips_dagster_tests.gcs_emulator import ANY, GcsEmulator
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
+CONTRACT = {
+    "session_id": "string",
+    "study_uuid": "string",
+    "clip_uuid": "string",
+    "clip_name": "string",
+    "clip_description": "string",
+    "time_start_ms": "Int64",
+    "time_end_ms": "Int64",
+    "video_uuid": "string",
+    "has_audio": "boolean",
+    "has_camera": "boolean",
+    "status": "string",
+    "error": "string",
+    "listed": "boolean",
+    "storage_path": "string",
+    "size_bytes": "Int64",
+    "crc32c": "string",
+    "content_type": "string",
+    "downloaded_at": "datetime64[us, UTC]",
+    "first_listed_at": "datetime64[us, UTC]",
+    "listed_at": "datetime64[us, UTC]",
+    "generation_attempts": "Int64",
+    "waited_s": "Float64",
+    "session_started_at": "datetime64[us, UTC]",
+    "session_finished_at": "datetime64[us, UTC]",
+}
+
+
+def row(session_id: str, **values: Any) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(CONTRACT),
+        "session_id": session_id,
+        "clip_uuid": str(uuid.uuid4()),
+        "clip_name": "Zögert: “Gutschein”?",
+        "time_start_ms": 0,
+        "has_audio": True,
+        "status": "STORED",
+        "listed": True,
+        "size_bytes": 2**40,
+        "listed_at": AT,
+        "waited_s": 1.5,
+        **values,
+    }
+
+
+def rows(session_id: str, number: int = 2, **values: Any) -> pd.DataFrame:
+    return as_clip_metadata([row(session_id, **values) for _ in range(number)])
+
+
+@pytest.fixture
+def table(store: Store) -> MetadataTable:
+    return MetadataTable(store.uri, sleep=lambda _: None)
+
+
+def test_columns_and_dtypes_are_the_contract(table: MetadataTable) -> None:
+    written = rows("s1")
+    table.replace("s1", written)
+    for frame in (written, table.read(), table.read(["s1"]), table.read(["none"]), as_clip_metadata([])):
+        assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == CONTRACT
+        assert list(frame.columns) == list(CONTRACT)
+    read = table.read().sort_values("clip_uuid", ignore_index=True)
+    pd.testing.assert_frame_equal(read, written.sort_values("clip_uuid", ignore_index=True))
+    assert read["listed_at"][0] == AT
+    assert read["error"][0] is pd.NA
+
+
+def test_a_table_that_was_never_written_is_empty(table: MetadataTable) -> None:
+    assert len(table.read()) == 0
+    assert list(table.read(columns=["status"]).columns) == ["status"]
+    assert len(table.unfinished()) == 0
+    assert table.arrow() is None
+    assert not table.compact()
+
+
+def test_rows_of_a_session_are_replaced_and_no_others(table: MetadataTable) -> None:
+    for session in ("s1", "s2", "s3"):
+        table.replace(session, rows(session))
+    other = table.read(["s1", "s3"])
+    table.replace("s2", rows("s2", 1, status="ERROR", error="why"))
+    assert len(table.read()) == 5
+    assert list(table.read(["s2"])["error"]) == ["why"]
+    pd.testing.assert_frame_equal(
+        table.read(["s1", "s3"]).sort_values("clip_uuid", ignore_index=True),
+        other.sort_values("clip_uuid", ignore_index=True),
+    )
+    table.replace("s2", rows("s2", 0))
+    assert len(table.read(["s2"])) == 0
+    assert len(table.read()) == 4
+
+
+def test_reading_chooses_sessions_and_columns(table: MetadataTable) -> None:
+    for session in ("s1", "s2", "s3"):
+        table.replace(session, rows(session))
+    assert set(table.read(["s1", "s3", "none"])["session_id"]) == {"s1", "s3"}
+    assert len(table.read([])) == 0
+    assert list(table.read(["s1"], columns=["clip_uuid", "status"]).columns) == ["clip_uuid", "status"]
+    assert len(table.read()) == 6
+
+
+def test_unfinished_are_the_listed_clips_that_are_not_stored(table: MetadataTable) -> None:
+    clips = [
+        row("s1"),
+        row("s1", status="ERROR", error="why", clip_uuid="e"),
+        row("s1", status="MISSING", error="gone", listed=False),
+        row("s1", status="GENERATING", error="slow", clip_uuid="g"),
+    ]
+    table.replace("s1", as_clip_metadata(clips))
+    found = table.unfinished().sort_values("clip_uuid")
+    assert list(found.columns) == ["session_id", "clip_uuid", "status", "error"]
+    assert list(found["clip_uuid"]) == ["e", "g"]
+    assert list(found["error"]) == ["why", "slow"]
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_writers_at_the_same_time_lose_and_repeat_nothing(store: Store, *, created: bool) -> None:
+    """Two processes, fifteen sessions each; where the table is not there yet, both try to create it."""
+    if created:
+        MetadataTable(store.uri).replace("first", rows("first"))
+
+    def writer(name: str) -> None:
+        table = MetadataTable(store.uri)
+        for number in range(15):
+            table.replace(f"{name}{number}", rows(f"{name}{number}"))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(writer, "ab"))
+    found = MetadataTable(store.uri).read()
+    expected = {f"{name}{number}" for name in "ab" for number in range(15)} | ({"first"} if created else set())
+    assert set(found["session_id"]) == expected
+    assert len(found) == 2 * len(expected)
+    assert not found["clip_uuid"].duplicated().any()
+
+
+def test_writers_of_one_session_leave_the_rows_of_one_of_them(store: Store) -> None:
+    def write(number: int) -> None:
+        MetadataTable(store.uri).replace("s", rows("s", 3, clip_name=f"writer {number}"))
+
+    MetadataTable(store.uri).replace("s", rows("s"))
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(6)))
+    found = MetadataTable(store.uri).read()
+    assert len(found) == 3
+    assert len(set(found["clip_name"])) == 1
+
+
+def test_creators_of_a_table_at_the_same_time_lose_nothing(store: Store) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: MetadataTable(store.uri).replace(name, rows(name)), "abcd"))
+    assert sorted(MetadataTable(store.uri).read()["session_id"]) == sorted("aabbccdd")
+
+
+def test_a_commit_that_keeps_losing_is_given_up_in_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts, waits = [], []
+
+    def lose(*_: Any, **__: Any) -> None:
+        attempts.append(1)
+        raise CommitFailedError("a concurrent transaction")
+
+    monkeypatch.setattr(metadata_table, "write_deltalake", lose)
+    with pytest.raises(TableConflictError, match="rows of session s1 are not written yet"):
+        MetadataTable(str(tmp_path), sleep=waits.append).replace("s1", rows("s1"))
+    assert len(attempts) == MAX_COMMIT_ATTEMPTS
+    assert all(0 <= wait <= 2 for wait in waits)
+
+
+def test_many_small_files_are_compacted_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 5)
+    table = MetadataTable(str(tmp_path))
+    for number in range(6):
+        table.replace(f"s{number}", rows(f"s{number}"))
+    before = table.read().sort_values("clip_uuid", ignore_index=True)
+    assert table.compact()
+    assert len(DeltaTable(table.uri).file_uris()) < 5
+    pd.testing.assert_frame_equal(table.read().sort_values("clip_uuid", ignore_index=True), before)
+    assert not table.compact()
+    table.replace("s3", rows("s3", 1))
+    assert len(table.read()) == 11
+
+
+def test_two_compactions_at_the_same_time_do_not_repeat_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`optimize` of delta-rs does: both of its commits succeed."""
+    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 3)
+    for attempt in range(3):
+        archive = str(tmp_path / str(attempt))
+        for number in range(6):
+            MetadataTable(archive).replace(f"s{number}", rows(f"s{number}"))
+        with ThreadPoolExecutor(3) as pool:
+            done = list(pool.map(lambda uri: MetadataTable(uri).compact(), [archive] * 3))
+        assert True in done
+        assert len(MetadataTable(archive).read()) == 12
+
+
+def test_compaction_beside_a_writer_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 3)
+
+    def write(name: str) -> None:
+        table = MetadataTable(str(tmp_path))
+        for number in range(8):
+            table.replace(f"{name}{number}", rows(f"{name}{number}"))
+            table.compact()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, "ab"))
+    found = MetadataTable(str(tmp_path)).read()
+    assert len(found) == 32
+    assert found["session_id"].nunique() == 16
+
+
+@pytest.mark.parametrize("damage", ["removed", "garbage"])
+def test_a_damaged_data_file_is_named(tmp_path: Path, damage: str) -> None:
+    table = MetadataTable(str(tmp_path))
+    table.replace("s1", rows("s1"))
+    for file in Path(table.uri).glob("*.parquet"):
+        if damage == "removed":
+            file.unlink()
+        else:
+            file.write_bytes(b"garbage" * 100)
+    for use in (table.read, table.unfinished, lambda: table.replace("s1", rows("s1"))):
+        with pytest.raises(StorageError, match=r"Cannot .* the metadata table"):
+            use()
+
+
+def test_a_damaged_log_is_named(tmp_path: Path) -> None:
+    table = MetadataTable(str(tmp_path))
+    table.replace("s1", rows("s1"))
+    for file in (Path(table.uri) / "_delta_log").iterdir():
+        file.write_bytes(b"garbage")
+    for use in (table.read, table.unfinished, table.compact, lambda: table.replace("s1", rows("s1"))):
+        with pytest.raises(StorageError, match="the metadata table"):
+            use()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(b"")
+    table = MetadataTable(str(tmp_path / "archive"))
+    with pytest.raises(StorageError, match=r"Cannot .* the metadata table"):
+        table.replace("s1", rows("s1"))
+
+
+def test_no_permission_is_named(gcs_emulator: GcsEmulator, gcs_bucket: str) -> None:
+    table = MetadataTable(f"gs://{gcs_bucket}/archive")
+    table.replace("s1", rows("s1"))
+    gcs_emulator.faults.add("forbidden", count=None, on=ANY, api="xml")
+    for use in (table.read, lambda: table.replace("s1", rows("s1"))):
+        with pytest.raises(StorageError, match=r"Cannot .* the metadata table"):
+            use()
+
+
+@pytest.mark.parametrize("kind", ["status_503", "status_429", "reset", "ambiguous"])
+def test_a_passing_failure_of_gcs_loses_and_repeats_nothing(
+    gcs_emulator: GcsEmulator, gcs_bucket: str, kind: Any
+) -> None:
+    table = MetadataTable(f"gs://{gcs_bucket}/archive", sleep=lambda _: None)
+    table.replace("s1", rows("s1"))
+    gcs_emulator.faults.add(kind, count=2, api="xml")
+    table.replace("s2", rows("s2"))
+    table.replace("s1", rows("s1", 1))
+    assert sorted(table.read()["session_id"]) == ["s1", "s2", "s2"]
