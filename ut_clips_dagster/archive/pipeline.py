@@ -233,7 +233,7 @@ class ArchivePipeline:
         elif isinstance(answer, ClipsError):
             work.errors.append(f"Session {session_id}: {answer}")
         else:
-            listing = answer
+            listing, was_complete = answer, work.record.is_complete
             try:
                 self._records.write_listing(
                     session_id,
@@ -242,6 +242,9 @@ class ArchivePipeline:
                     ),
                 )
                 work.record = self._records.read(session_id)
+                if was_complete and work.record.missing:
+                    # Dagster shows it as done: the rows say at once that it is not, should this run be killed
+                    self._table.replace(session_id, clip_metadata(work.record))
             except StorageError as error:
                 work.errors.append(f"Session {session_id}: {error}")
         if work.errors:
@@ -268,12 +271,17 @@ class ArchivePipeline:
             yield from self._problem(work, link.clip, "MISSING", str(error))
             return
         if work.steps.download and work.record.clip_list:
-            study_uuid = work.record.clip_list.study_uuid
             taken = work.record.clip_files.paths_of(link.clip.clip_uuid)
-            future = pool.submit(self._downloader.store, study_uuid, link.session_id, link.clip, link.url, taken)
+            future = pool.submit(self._download, link, work.record.clip_list.study_uuid, taken)
             self._downloads[future] = link
         else:
             yield from self._clip_done(work, link.clip)
+
+    def _download(self, link: LinkIssued, study_uuid: str, taken: frozenset[str]) -> StoredClip:
+        """In a thread: store a clip and record it at once, so that a kill repeats the downloads in flight, no more."""
+        stored = self._downloader.store(study_uuid, link.session_id, link.clip, link.url, taken)
+        self._records.add_file(link.session_id, stored)
+        return stored
 
     def _given_up(self, event: ClipGivenUp) -> Iterator[SessionResult]:
         work = self._work[event.session_id]
@@ -296,7 +304,6 @@ class ArchivePipeline:
             work = self._work[link.session_id]
             try:
                 stored = future.result()
-                self._records.add_file(link.session_id, stored)
             except LinkExpiredError as error:
                 work.relinks[link.clip.clip_uuid] = asked = work.relinks.get(link.clip.clip_uuid, 0) + 1
                 if asked <= MAX_RELINKS:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
-
-from pydantic import ValidationError
 
 from ut_clips_dagster.archive.documents import (
     ClipFilesDocument,
@@ -28,6 +27,15 @@ DocumentT = TypeVar("DocumentT", bound=Document)
 
 SESSIONS = "sessions/"
 CLIPS = "clips/"
+SESSION, CLIP_LIST, CLIP_URLS, CLIP_FILES = "session", "clip_list", "clip_urls", "clip_files"
+DOCUMENTS: Mapping[str, type[Document]] = {
+    SESSION: SessionDocument,
+    CLIP_LIST: ClipListDocument,
+    CLIP_URLS: ClipUrlsDocument,
+    CLIP_FILES: ClipFilesDocument,
+}
+ABSENT = b'{\n "absent": true\n}'
+"""Payload of a document that was damaged and could not be rebuilt: as good as not there, and written like any other."""
 _SEAL = re.compile(rb',\n "sha256": "([0-9a-f]{64})"\n\}\n\Z')
 
 
@@ -43,7 +51,7 @@ def clip_path(study_uuid: str, session_id: str, clip: ListedClip, variant: int =
 def seal(payload: bytes) -> bytes:
     """A JSON object with a last member `sha256` over all before it, so that any change of a byte is found."""
     digest = hashlib.sha256(payload).hexdigest()
-    return payload.rstrip(b"\n}") + f',\n "sha256": "{digest}"\n}}\n'.encode()
+    return payload.removesuffix(b"\n}") + f',\n "sha256": "{digest}"\n}}\n'.encode()
 
 
 def unseal(content: bytes) -> bytes:
@@ -61,6 +69,17 @@ def unseal(content: bytes) -> bytes:
     return payload
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """A session's documents, as far as they are whole."""
+
+    record: SessionRecord
+    present: frozenset[str]
+    """Names of the documents that are there and whole."""
+    damaged: tuple[str, ...]
+    """Names of those whose content is not what was written."""
+
+
 class SessionRecords:
     """The documents below `sessions/`. Every update merges, so that two runs on one session lose nothing."""
 
@@ -75,16 +94,16 @@ class SessionRecords:
         """
         return SessionRecord(
             session_id=session_id,
-            session=self._read(session_id, "session", SessionDocument),
-            clip_list=self._read(session_id, "clip_list", ClipListDocument),
-            clip_urls=self._read(session_id, "clip_urls", ClipUrlsDocument) or ClipUrlsDocument(session_id=session_id),
-            clip_files=self._read(session_id, "clip_files", ClipFilesDocument)
+            session=self._read(session_id, SESSION, SessionDocument),
+            clip_list=self._read(session_id, CLIP_LIST, ClipListDocument),
+            clip_urls=self._read(session_id, CLIP_URLS, ClipUrlsDocument) or ClipUrlsDocument(session_id=session_id),
+            clip_files=self._read(session_id, CLIP_FILES, ClipFilesDocument)
             or ClipFilesDocument(session_id=session_id),
         )
 
     def session(self, session_id: str) -> SessionDocument | None:
         """What the session list said of a session."""
-        return self._read(session_id, "session", SessionDocument)
+        return self._read(session_id, SESSION, SessionDocument)
 
     def write_session(self, document: SessionDocument) -> None:
         """Keep what the session list says; `found_at` stays the first one's."""
@@ -92,7 +111,7 @@ class SessionRecords:
         def update(before: SessionDocument | None) -> SessionDocument:
             return document.model_copy(update={"found_at": before.found_at}) if before else document
 
-        self._update(document.session_id, "session", SessionDocument, update)
+        self._update(document.session_id, SESSION, SessionDocument, update)
 
     def write_listing(
         self, session_id: str, update: Callable[[ClipListDocument | None], ClipListDocument]
@@ -103,7 +122,7 @@ class SessionRecords:
             after = update(before)
             return before if before and before.listed_at > after.listed_at else after
 
-        return self._update(session_id, "clip_list", ClipListDocument, newest)
+        return self._update(session_id, CLIP_LIST, ClipListDocument, newest)
 
     def add_generation(self, session_id: str, generation: Generation) -> ClipUrlsDocument:
         """Write how a clip's generation went, in place of what is known of it."""
@@ -112,7 +131,7 @@ class SessionRecords:
             others = [g for g in before.clips if g.clip_uuid != generation.clip_uuid] if before else []
             return ClipUrlsDocument(session_id=session_id, clips=(*others, generation))
 
-        return self._update(session_id, "clip_urls", ClipUrlsDocument, update)
+        return self._update(session_id, CLIP_URLS, ClipUrlsDocument, update)
 
     def add_file(self, session_id: str, stored: StoredClip) -> ClipFilesDocument:
         """Write that a clip is stored; a file of the same cut that another run recorded stays the one."""
@@ -125,7 +144,7 @@ class SessionRecords:
             left = tuple(p for p in problems if p.clip_uuid != stored.clip_uuid)
             return ClipFilesDocument(session_id=session_id, files=files, problems=left)
 
-        return self._update(session_id, "clip_files", ClipFilesDocument, update)
+        return self._update(session_id, CLIP_FILES, ClipFilesDocument, update)
 
     def set_problems(self, session_id: str, problems: tuple[ClipProblem, ...]) -> ClipFilesDocument:
         """Write why clips are not stored, in place of earlier reasons."""
@@ -133,16 +152,56 @@ class SessionRecords:
         def update(before: ClipFilesDocument | None) -> ClipFilesDocument:
             return ClipFilesDocument(session_id=session_id, files=before.files if before else (), problems=problems)
 
-        return self._update(session_id, "clip_files", ClipFilesDocument, update)
+        return self._update(session_id, CLIP_FILES, ClipFilesDocument, update)
 
-    def replace_files(self, session_id: str, files: tuple[StoredClip, ...]) -> ClipFilesDocument:
-        """Write anew which files are there, after a repair found out."""
+    def forget_files(self, session_id: str, paths: frozenset[str]) -> ClipFilesDocument:
+        """Take files out of the record, so that their clips are fetched anew; the objects stay where they are."""
 
         def update(before: ClipFilesDocument | None) -> ClipFilesDocument:
-            problems = before.problems if before else ()
-            return ClipFilesDocument(session_id=session_id, files=files, problems=problems)
+            before = before or ClipFilesDocument(session_id=session_id)
+            left = tuple(f for f in before.files if f.storage_path not in paths)
+            return before.model_copy(update={"files": left})
 
-        return self._update(session_id, "clip_files", ClipFilesDocument, update)
+        return self._update(session_id, CLIP_FILES, ClipFilesDocument, update)
+
+    def inspect(self, session_id: str) -> Inspection:
+        """All documents of a session, and which of them are damaged, one read each.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        whole: dict[str, Document] = {}
+        damaged = []
+        for name, model in DOCUMENTS.items():
+            content = self._store.read_document(self._path(session_id, name))
+            if content is None:
+                continue
+            try:
+                document = _parse(session_id, model, content)
+            except ValueError:
+                damaged.append(name)
+                continue
+            if document is not None:
+                whole[name] = document
+        record = SessionRecord.empty(session_id).model_copy(update=whole)
+        return Inspection(record, frozenset(whole), tuple(damaged))
+
+    def mend(self, session_id: str, name: str, rebuilt: Document | None) -> None:
+        """Write a rebuilt document where none is, or a damaged one; None: it cannot be rebuilt.
+
+        A whole one that another run wrote meanwhile stays.
+        """
+        payload = ABSENT if rebuilt is None else _payload(rebuilt)
+
+        def update(content: bytes | None) -> bytes:
+            try:
+                if content is not None and _parse(session_id, DOCUMENTS[name], content) is not None:
+                    return content
+            except ValueError:
+                """Damaged: that is what is mended."""
+            return seal(payload)
+
+        self._store.update_document(self._path(session_id, name), update)
 
     def _path(self, session_id: str, name: str) -> str:
         return f"{SESSIONS}{session_id}/{name}.json"
@@ -151,17 +210,14 @@ class SessionRecords:
         content = self._store.read_document(self._path(session_id, name))
         return None if content is None else self._parse(session_id, name, model, content)
 
-    def _parse(self, session_id: str, name: str, model: type[DocumentT], content: bytes) -> DocumentT:
+    def _parse(self, session_id: str, name: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
         try:
-            document = model.model_validate_json(unseal(content))
-        except (ValidationError, ValueError):
-            document = None
-        if document is None or getattr(document, "session_id", session_id) != session_id:
+            return _parse(session_id, model, content)
+        except ValueError:
             raise StorageError(
                 f"{self._path(session_id, name)} in {self._store.uri} is damaged. "
                 f"Run `ut-clips verify` to see what else is, and `ut-clips repair --session {session_id}`."
-            )
-        return document
+            ) from None
 
     def _update(
         self,
@@ -175,7 +231,26 @@ class SessionRecords:
         def apply(content: bytes | None) -> bytes:
             before = None if content is None else self._parse(session_id, name, model, content)
             written[:] = [update(before)]
-            return seal(written[0].model_dump_json(indent=1).encode())
+            return seal(_payload(written[0]))
 
         self._store.update_document(self._path(session_id, name), apply)
         return written[0]
+
+
+def _payload(document: Document) -> bytes:
+    return document.model_dump_json(indent=1).encode()
+
+
+def _parse(session_id: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
+    """The document; None when it stands for one that could not be rebuilt.
+
+    Raises:
+        ValueError: it is damaged, or another session's (pydantic's ValidationError is a ValueError).
+    """
+    payload = unseal(content)
+    if payload == ABSENT:
+        return None
+    document = model.model_validate_json(payload)
+    if getattr(document, "session_id", None) != session_id:
+        raise ValueError("another session's document")
+    return document

@@ -208,7 +208,6 @@ def _clip_list(record: SessionRecord, rows: list[Row]) -> ClipListDocument | Non
         session_id=record.session_id,
         study_uuid=rows[0]["study_uuid"],
         first_listed_at=min(clip.first_listed_at for clip in clips),
-        first_listed_at=min(clip.first_listed_at for clip in clips),
         listed_at=max(clip.listed_at for clip in clips),
         clips=tuple(clips),
     )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
+import pandas as pd
 from dagster import AssetMaterialization
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.archive.rows import clip_metadata, same_rows
 from ut_clips_dagster.cli.console import console, errors
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
+from ut_clips_dagster.cli.verify import rows_by_session
 from ut_clips_dagster.definitions import JOB
-from ut_clips_dagster.errors import ClipsError, SettingsError
+from ut_clips_dagster.errors import ClipsError, SettingsError, StorageError
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionSummary, now_utc, parse_uuid
@@ -19,6 +24,7 @@ from ut_clips_dagster.sensors.late_clips import next_relist
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.sensors.run_requests import pieces
 from ut_clips_dagster.sensors.unfinished_sessions import unfinished_sessions
+from ut_clips_dagster.storage.metadata_table import as_clip_metadata
 
 BRIDGED_SESSIONS = 20
 """Complete sessions between unfinished ones that one run may span: it logs them again, which costs no request."""
@@ -90,8 +96,19 @@ def _record(platform: Platform, events: Sequence[AssetMaterialization], found: S
 def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     unfinished = set(unfinished_sessions(platform.instance, platform.archive, order))
     records, now = platform.archive.records(), now_utc()
-    due = (next_relist(records.read(s)) if s not in unfinished else now for s in order)
-    return [s for s, at in zip(order, due, strict=True) if at is not None and at <= now]
+    by_session = rows_by_session(platform.archive.table().read())
+    nothing = as_clip_metadata([])
+    return [s for s in order if s in unfinished or _is_due(records, s, by_session.get(s, nothing), now)]
+
+
+def _is_due(records: SessionRecords, session_id: str, rows: pd.DataFrame, now: datetime) -> bool:
+    """It is to be listed again, or a run was killed while it did that: its documents say more than Dagster knows."""
+    try:
+        record = records.read(session_id)
+    except StorageError:
+        return True  # the run says what is wrong with it, and goes on with the others
+    at = next_relist(record)
+    return (at is not None and at <= now) or not record.is_complete or not same_rows(clip_metadata(record), rows)
 
 
 def _bridged(wanted: Sequence[str], order: Sequence[str]) -> Iterator[list[str]]:
@@ -117,6 +134,7 @@ def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
             record = records.read(session_id)
         except ClipsError as error:
             errors.print(f"Session {session_id}: {error}", markup=False, highlight=False, soft_wrap=True)
+            unfinished.add(session_id)
             continue
         clips += len(record.clip_files.files)
         size += sum(f.size_bytes for f in record.clip_files.files)

@@ -2,61 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from ut_clips_dagster.archive import verification
 from ut_clips_dagster.archive.records import SESSIONS
-from ut_clips_dagster.archive.verification import Difference
+from ut_clips_dagster.archive.verification import Difference, repair_of
 from ut_clips_dagster.cli.console import console
 from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.resources import ArchiveResource
+from ut_clips_dagster.results_api.models import is_uuid
+
+MAX_NOTED = 5
+REPAIR_ALL = "ut-clips repair"
+
+
+@dataclass
+class Findings:
+    """What a verification found."""
+
+    sessions: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)
+    """Objects that no document names: harmless, and no difference."""
 
 
 def verify_archive(*, read_data: bool) -> bool:
     """Print every difference with the command that repairs it; True when there is none."""
-    archive = archive_settings()
-    sessions = session_ids(archive)
-    differences: list[Difference] = []
-    with console.status(f"Verifying {len(sessions)} sessions"):
-        differences.extend(all_differences(archive, sessions, read_data=read_data))
-    if not differences:
+    with console.status("Verifying the archive"):
+        found = verify(archive_settings(), read_data=read_data)
+    _print_unrecorded(found.unrecorded)
+    if not found.differences:
         how = "every byte read" if read_data else "sizes and checksums"
-        console.print(f"{len(sessions)} sessions verified ({how}): documents, objects and rows agree.")
+        console.print(f"{found.sessions} sessions verified ({how}): documents, objects and rows agree.")
         return True
-    table = Table("difference", "session", "what", "repair", title=f"{len(differences)} differences")
-    for d in differences:
-        table.add_row(d.kind, d.session_id, d.what, d.repair)
+    table = Table("difference", "session", "what", title=f"{len(found.differences)} differences")
+    for d in found.differences:
+        table.add_row(d.kind, d.session_id, Text(d.what))
     console.print(table)
-    for command in dict.fromkeys(d.repair for d in differences):
-        console.print(command, soft_wrap=True, highlight=False)
+    console.print("What repairs them:")
+    for command in dict.fromkeys(d.repair for d in found.differences):
+        console.print(f"  {command}", soft_wrap=True, highlight=False)
     return False
 
 
-def session_ids(archive: ArchiveResource) -> list[str]:
-    """All sessions that have a document, sorted."""
-    return sorted({path.split("/")[1] for path in archive.store().walk(SESSIONS) if path.endswith(".json")})
+def verify(archive: ArchiveResource, *, read_data: bool) -> Findings:
+    """Compare everything with each other. Changes nothing.
 
-
-def all_differences(archive: ArchiveResource, sessions: list[str], *, read_data: bool) -> Iterator[Difference]:
-    """The differences of these sessions, and rows of sessions that have no documents at all."""
+    Raises:
+        StorageError: the store cannot be read at all.
+    """
     store, records = archive.store(), archive.records()
-    table = archive.table().read()
-    by_session: dict[str, pd.DataFrame] = {str(key): rows for key, rows in table.groupby("session_id")}
-    for session_id in sessions:
-        found = by_session.pop(session_id, table.iloc[:0])
-        try:
-            record = records.read(session_id)
-        except StorageError as error:
-            repair = f"ut-clips repair --session {session_id}"
-            yield Difference("document damaged", session_id, str(error), repair)
-            continue
-        yield from verification.not_stored(record)
-        yield from verification.objects(record, store, read_data=read_data)
-        yield from verification.rows(record, found)
+    session_ids = documented_sessions(archive)
+    findings = Findings(sessions=len(session_ids))
+    recorded: set[str] = set()
+    table: pd.DataFrame | None = None
+    try:
+        table = archive.table().read()
+    except StorageError as error:
+        findings.differences.append(Difference("table unreadable", "all", str(error), REPAIR_ALL))
+    by_session = rows_by_session(table)
+    empty = None if table is None else table.iloc[:0]
+    for session_id in session_ids:
+        inspection = records.inspect(session_id)
+        recorded.update(file.storage_path for file in inspection.record.clip_files.files)
+        rows = by_session.pop(session_id, empty)
+        findings.differences += verification.session_differences(inspection, rows, store, read_data=read_data)
+    findings.differences += _rows_without_documents(by_session)
+    findings.unrecorded = verification.unrecorded(store, recorded)
+    return findings
+
+
+def documented_sessions(archive: ArchiveResource) -> list[str]:
+    """All sessions that have a document, sorted."""
+    paths = (path.split("/") for path in archive.store().walk(SESSIONS) if path.endswith(".json"))
+    return sorted({parts[1] for parts in paths if is_uuid(parts[1])})
+
+
+def rows_by_session(table: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+    """The table's rows by the session they name, rows that name none under the empty text."""
+    if table is None:
+        return {}
+    return {str(key): rows for key, rows in table.groupby(table["session_id"].fillna(""))}
+
+
+def _rows_without_documents(by_session: dict[str, pd.DataFrame]) -> Iterator[Difference]:
     for session_id, rows in by_session.items():
-        what = f"the table holds {len(rows)} rows of a session without documents"
-        yield Difference("document damaged", session_id, what, f"ut-clips repair --session {session_id}")
+        if is_uuid(session_id):
+            what = f"the table holds {len(rows)} rows of a session without documents"
+            yield Difference("document missing", session_id, what, repair_of(session_id))
+        else:
+            yield Difference("rows differ", session_id, f"{len(rows)} rows name no session", REPAIR_ALL)
+
+
+def _print_unrecorded(paths: Sequence[str]) -> None:
+    if not paths:
+        return
+    more = f", and {len(paths) - MAX_NOTED} more" if len(paths) > MAX_NOTED else ""
+    console.print(
+        f"Note: {len(paths)} objects are recorded by no session, left by a killed run or replaced by a repair; they "
+        f"do no harm: {', '.join(paths[:MAX_NOTED])}{more}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
@@ -65,7 +66,8 @@ def plan_relists(
     due = dict(cursor.due)
     fresh = order[cursor.seen : cursor.seen + MAX_READ_PER_TICK]
     for session_id in fresh:
-        if (at := next_relist(records.read(session_id))) is not None:
+        record = _read(records, session_id)
+        if (at := next_relist(record) if record else now + ASK_AGAIN_AFTER) is not None:
             due[session_id] = at
     wanted: list[str] = []
     for session_id, at in sorted(due.items(), key=lambda item: item[1]):
@@ -73,18 +75,32 @@ def plan_relists(
             break
         if session_id in in_flight:
             continue
-        record = records.read(session_id)
-        again = next_relist(record)
-        if record.clip_list is None:
+        record = _read(records, session_id)
+        again = next_relist(record) if record else None
+        if record is None or record.clip_list is None:
             due[session_id] = now + ASK_AGAIN_AFTER  # not listed at all yet: new_sessions and its retries see to it
-        elif again is None:
-            del due[session_id]
-        elif again > now:
-            due[session_id] = again
-        else:
+        elif _is_forgotten(record) or (again is not None and again <= now):
             wanted.append(session_id)
             due[session_id] = now + ASK_AGAIN_AFTER
+        elif again is None:
+            del due[session_id]
+        else:
+            due[session_id] = again
     return Cursor(seen=cursor.seen + len(fresh), due=due), wanted
+
+
+def _read(records: SessionRecords, session_id: str) -> SessionRecord | None:
+    """A session's documents; one that is damaged must not stop the others: it is looked at again an hour later."""
+    try:
+        return records.read(session_id)
+    except StorageError as error:
+        log.warning("late_clips passes over session %s: %s", session_id, error)
+        return None
+
+
+def _is_forgotten(record: SessionRecord) -> bool:
+    """A listing found a clip, and its run was killed before it stored it or wrote down why not."""
+    return any(record.clip_files.problem_of(clip.clip_uuid) is None for clip in record.missing)
 
 
 def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:

@@ -1,0 +1,215 @@
+"""A process that dies at any write boundary leaves nothing untrue, and the next one completes what it began."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensors.late_clips import Cursor, plan_relists
+from ut_clips_dagster.simulator import Operation, Session, SimulatorConfig, SimulatorServer, media_file
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.store import Store
+from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
+
+from .invariants import assert_complete, assert_sound
+from .worker import DIED, FINISHED, UNFINISHED, Job, open_store
+from .zygote import Workers
+
+CLIPS_PER_SESSION = (2, 1)
+
+
+class Bench:
+    """A small world, and workers that archive it."""
+
+    def __init__(self, server: SimulatorServer, workers: Workers, folder: Path) -> None:
+        self.server = server
+        self.workers = workers
+        self.folder = folder
+        self.clips = {s.session_id: {c.clip_uuid for c in server.world.clips(s.session_id)} for s in self.sessions}
+        self.bytes = {
+            c.clip_uuid: media_file(server.world.render(c)).read()
+            for s in self.sessions
+            for c in server.world.clips(s.session_id)
+        }
+
+    @property
+    def sessions(self) -> list[Session]:
+        return list(self.server.world.sessions())
+
+    def job(self, archive: str, **changes: object) -> Job:
+        name = archive.rpartition("/")[2]
+        events = self.folder / f"{name}.events"
+        trace = self.folder / f"{name}.trace"
+        test_id = self.server.world.test_ids[0]
+        job = Job(archive=archive, api_url=self.server.url, test_id=test_id, events=str(events), trace=str(trace))
+        return job.model_copy(update=changes)
+
+    def run(self, job: Job) -> int:
+        self.workers.start(job.model_dump_json())
+        return self.workers.wait()
+
+    def events(self, job: Job) -> set[str]:
+        path = Path(job.events)
+        return set(path.read_text().split()) if path.exists() else set()
+
+    def asked_for(self) -> list[str | None]:
+        """Clips whose generation or bytes were requested since the log was cleared."""
+        log = self.server.requests
+        return [e.clip_uuid for operation in (Operation.GET_CLIP, Operation.MEDIA) for e in log.entries(operation)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SimulatorServer]:
+    with SimulatorServer(SimulatorConfig(rate_limit=1_000_000, sessions=0, generation_s=0.02)) as server:
+        for clips in CLIPS_PER_SESSION:
+            session = server.world.add_session()
+            for _ in range(clips):
+                server.world.add_clip(session.session_id, media_size_bytes=1_200_000)
+        yield server
+
+
+@pytest.fixture
+def bench(server: SimulatorServer, tmp_path: Path) -> Iterator[Bench]:
+    with Workers({}) as workers:
+        yield Bench(server, workers, tmp_path)
+
+
+def walk_boundaries(bench: Bench, root: str, *, first_of_each: bool = False) -> Counter[str]:
+    """Die at each boundary in turn, resume, and check before and after; returns how often each kind was died at."""
+    whole = bench.job(f"{root}/whole")
+    assert bench.run(whole) == FINISHED
+    assert_complete(open_store(whole.archive), bench.bytes.__getitem__, bench.clips, bench.events(whole))
+    died_at: Counter[str] = Counter()
+    boundaries = Path(whole.trace or "").read_text().splitlines()
+    for number, boundary in enumerate(b for b in boundaries if not first_of_each or b.endswith("#1")):
+        job = bench.job(f"{root}/{number}", die_at=boundary)
+        code = bench.run(job)
+        assert code == DIED, f"{boundary} was not reached"
+        store = open_store(job.archive)
+        moment = assert_sound(store, bench.bytes.__getitem__, bench.events(job))
+        bench.server.requests.clear()
+        assert bench.run(bench.job(job.archive)) == FINISHED
+        again = moment.recorded & set(bench.asked_for())
+        assert not again, f"stored before the death at {boundary}, and requested again"
+        assert_complete(store, bench.bytes.__getitem__, bench.clips, bench.events(job))
+        died_at[boundary.partition("#")[0]] += 1
+    return died_at
+
+
+def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench: Bench) -> None:
+    died_at = walk_boundaries(bench, str(bench.folder / "archives"))
+    clips, sessions = sum(CLIPS_PER_SESSION), len(CLIPS_PER_SESSION)
+    documents = 2 * clips + 2 * sessions
+    assert died_at == {
+        "before session.json": sessions,
+        "session.json written": sessions,
+        "before clip_list.json": sessions,
+        "clip_list.json written": sessions,
+        "before clip_urls.json": clips,
+        "clip_urls.json written": clips,
+        "before a clip": clips,
+        "before open of a temporary file": clips + documents,
+        "some bytes of a clip": 2 * clips,
+        "before os.link of a temporary file": clips,
+        "before os.remove of a temporary file": clips,
+        "clip stored": clips,
+        "before clip_files.json": clips,
+        "before os.rename of a temporary file": documents,
+        "clip_files.json written": clips,
+        "before the table's commit": sessions,
+        "table committed": sessions,
+        "before the event": sessions,
+        "event logged": sessions,
+    }
+
+
+def test_death_at_any_boundary_of_a_bucket_is_made_good_by_the_next_run(
+    server: SimulatorServer, tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str
+) -> None:
+    with Workers({"STORAGE_EMULATOR_HOST": gcs_emulator.url, "NO_GCE_CHECK": "true"}) as workers:
+        bench = Bench(server, workers, tmp_path)
+        # every kind of boundary once; all of them with UT_CLIPS_ALL_BOUNDARIES=1: each takes two seconds
+        some = not os.environ.get("UT_CLIPS_ALL_BOUNDARIES")
+        died_at = walk_boundaries(bench, f"gs://{gcs_bucket}/archives", first_of_each=some)
+    documents = [f"{name}.json" for name in ("session", "clip_list", "clip_urls", "clip_files")]
+    assert set(died_at) == {
+        *(f"before {name}" for name in documents),
+        *(f"{name} written" for name in documents),
+        "before a clip",
+        "some bytes of a clip",
+        "clip stored",
+        "before the table's commit",
+        "table committed",
+        "before the event",
+        "event logged",
+    }
+
+
+def test_two_processes_on_the_same_sessions_lose_nothing_and_store_nothing_twice(bench: Bench) -> None:
+    archive = str(bench.folder / "shared")
+    with Workers({}) as others:
+        jobs = bench.job(archive), bench.job(archive, trace=None)
+        bench.workers.start(jobs[0].model_dump_json())
+        others.start(jobs[1].model_dump_json())
+        codes = {bench.workers.wait(), others.wait()}
+    assert codes == {FINISHED}
+    assert_complete(open_store(archive), bench.bytes.__getitem__, bench.clips, bench.events(jobs[0]))
+
+
+def test_full_disk_keeps_what_is_stored_and_records_nothing_else(bench: Bench) -> None:
+    archive = str(bench.folder / "full")
+    job = bench.job(archive, max_file_bytes=1_000_000)
+    assert bench.run(job) == UNFINISHED
+    moment = assert_sound(open_store(archive), bench.bytes.__getitem__, bench.events(job))
+    assert moment.final_names == {}
+    assert list(Path(archive, ".tmp").iterdir()) == []
+    problems = [p.error for record in moment.records.values() for p in record.clip_files.problems]
+    assert len(problems) == sum(CLIPS_PER_SESSION)
+    assert all("free space" in problem for problem in problems)
+    assert bench.run(bench.job(archive)) == FINISHED
+    assert_complete(open_store(archive), bench.bytes.__getitem__, bench.clips, bench.events(job))
+
+
+def test_new_clip_of_a_complete_session_is_not_forgotten_by_a_death_at_any_boundary(tmp_path: Path) -> None:
+    long_ago = now_utc() - timedelta(days=60)
+    config = SimulatorConfig(rate_limit=1_000_000, sessions=0, generation_s=0.02)
+    with SimulatorServer(config) as server, Workers({}) as workers:
+        session_id = server.world.add_session(finished_at=long_ago, clips=1).session_id
+        before = Bench(server, workers, tmp_path)
+        made = before.job(str(tmp_path / "made"))
+        assert before.run(made) == FINISHED
+        new = server.world.add_clip(session_id).clip_uuid
+        bench = Bench(server, workers, tmp_path)
+        shutil.copytree(made.archive, tmp_path / "whole")
+        whole = bench.job(str(tmp_path / "whole"))
+        assert bench.run(whole) == FINISHED
+        boundaries = Path(whole.trace or "").read_text().splitlines()
+        for number, boundary in enumerate(boundaries):
+            job = bench.job(str(tmp_path / f"{number}"), die_at=boundary)
+            shutil.copytree(made.archive, job.archive)
+            assert bench.run(job) == DIED
+            store = open_store(job.archive)
+            moment = assert_sound(store, bench.bytes.__getitem__, set())
+            if any(clip.clip_uuid == new for clip in moment.records[session_id].missing):
+                assert known_to_a_sensor(store, session_id), f"forgotten after the death at {boundary}"
+            assert bench.run(bench.job(job.archive)) == FINISHED
+            assert_complete(store, bench.bytes.__getitem__, bench.clips, bench.events(job))
+    assert {"clip_list.json written#1", "before the table's commit#2"} <= set(boundaries)
+
+
+def known_to_a_sensor(store: Store, session_id: str) -> bool:
+    """Whether `unfinished_sessions` sees it by the table's rows, or `late_clips` by its documents."""
+    if session_id in set(MetadataTable(store.uri).unfinished()["session_id"]):
+        return True
+    now = now_utc()
+    cursor = Cursor(seen=1, due={session_id: now})
+    _, wanted = plan_relists(cursor, [session_id], SessionRecords(store), set(), now + timedelta(hours=1))
+    return wanted == [session_id]
