@@ -31,7 +31,6 @@ POLL_INTERVAL_S = 3.0 / TIME_SCALE
 DISCOVERY_INTERVAL_S = 5
 GIVE_UP_AFTER_S = 240.0
 LOOK_EVERY_S = 1.0
-QUERY = "select * from clip_metadata"
 
 
 def run_demo(*, exit_when_done: bool, port: int) -> None:

@@ -41,9 +41,9 @@ class Pacer:
 
     - at once (an interactive run);
     - late (`spread`, a batch): one request opens the window, the others follow evenly in its last quarter. Until then
-      they are there for whoever else asks; what is left then is used. Only the process that opened the last window
-      opens the next at once: the others cannot tell whether it is open without spending a request, so they ask in the
-      last quarter, and whoever finds the window unopened has opened it.
+      they are there for whoever else asks; what is left then is used. Only the process that opened the last window,
+      or saw nobody else in it, opens the next at once: the others cannot tell whether it is open without spending a
+      request, so they ask in the last quarter, and whoever finds the window unopened has opened it.
 
     Batches that share a window take turns in its last quarter. Each sees from its answers how many requests the
     others send between two of its own, and stops when that many are left: two batches stop at 1. So all are used and
@@ -63,6 +63,7 @@ class Pacer:
     _period_s: float | None = field(default=None, init=False)
     _window_ends_at: float | None = field(default=None, init=False)
     _opened_last: bool = field(default=False, init=False)
+    _alone_so_far: bool | None = field(default=None, init=False)
     _others: int = field(default=0, init=False)
     _others_before: int = field(default=0, init=False)
     _answered_at: float = field(default=0.0, init=False)
@@ -135,7 +136,11 @@ class Pacer:
                 return ends_at - now
             late_at = ends_at - RESET_ROUNDING_S - self._late_s * self.remaining / self.limit
         else:
-            late_at = now if self._opened_last else ends_at + self.period_s - RESET_ROUNDING_S - self._late_s
+            late_at = (
+                now
+                if self._opened_last or self._alone_so_far
+                else ends_at + self.period_s - RESET_ROUNDING_S - self._late_s
+            )
         return max(0.0, late_at - now) if self.spread else 0.0
 
     def _left_to_others(self) -> int:
@@ -161,6 +166,7 @@ class Pacer:
         if self._is_same_window(now, ends_at):
             # `reset` is rounded up: the earliest end told is the nearest to the truth, never before it
             self._window_ends_at = min(self._window_ends_at or ends_at, ends_at)
+            self._alone_so_far = self._alone_so_far is not False and remaining >= self.remaining
             if now - self._answered_at <= self._late_s:
                 self._share_with(self.remaining - remaining)
             self._answered_at = now
@@ -171,6 +177,7 @@ class Pacer:
         self._window_ends_at, self._answered_at = ends_at, now
         self.remaining = remaining
         self._opened_last = remaining >= self.limit - 1
+        self._alone_so_far = None
         seen_s = max(reset_s, RESET_ROUNDING_S)
         self._period_s = seen_s if self._opened_last else max(seen_s, self._period_s or 0.0)
 
@@ -187,6 +194,7 @@ class Pacer:
         known_s = self._window_ends_at - now if self._window_ends_at is not None else None
         wait_s = next((s for s in (reset_s, retry_after_s, known_s) if s is not None and s > 0), self.period_s)
         self._others = self._others_before = self.remaining + 1
+        self._alone_so_far = False
         self.remaining = 0
         self._window_ends_at = now + wait_s
         self._not_before = now + wait_s + self.jitter()

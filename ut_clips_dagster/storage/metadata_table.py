@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import tenacity
 from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ut_clips_dagster.errors import StorageError, TableConflictError
@@ -191,14 +192,23 @@ class MetadataTable:
             raise self._error("read", error) from error
 
     def _replace_once(self, session_id: str, arrow: pa.Table) -> None:
-        table = self._open()
-        if table is None:
-            # mode "append" creates the table, too; two creators conflict, and one of them comes back here
-            write_deltalake(self.uri, arrow, mode="append", schema_mode=None, **self._write_options())
-            return
+        # Always an overwrite of what was read, never an append: two appends do not conflict, and would double the rows
         write_deltalake(
-            table, arrow, mode="overwrite", predicate=f"session_id = '{session_id}'", **self._write_options()
+            self._open() or self._create(),
+            arrow,
+            mode="overwrite",
+            predicate=f"session_id = '{session_id}'",
+            **self._write_options(),
         )
+
+    def _create(self) -> DeltaTable:
+        """An empty table; where another run creates it at the same moment, that one."""
+        try:
+            return DeltaTable.create(self.uri, DeltaSchema.from_arrow(SCHEMA), storage_options=self._options)
+        except DeltaError:
+            if (table := self._open()) is None:
+                raise
+            return table
 
     def _write_options(self) -> dict[str, Any]:
         return {"storage_options": self._options, "writer_properties": WriterProperties(compression="ZSTD")}

@@ -75,7 +75,7 @@ def test_a_repeated_batch_keeps_what_is_complete_materialized_and_requests_no_st
     platform.run(keys[0], keys[-1])
     platform.simulator.requests.clear()
 
-    run = platform.run(keys[0], keys[-1])
+    platform.run(keys[0], keys[-1])
 
     assert platform.failed("clip_files") == {bad}
     asked = {entry.session_id for entry in platform.simulator.requests.entries(Operation.GET_CLIP)}
@@ -229,6 +229,7 @@ def test_a_downstream_asset_loads_the_rows_of_one_partition_or_of_all(platform: 
     assert str(loaded["all"]["size_bytes"].dtype) == "Int64"
 
 
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy` of function `asset` is currently in beta")
 def test_a_downstream_asset_of_the_same_batch_run_executes_and_partitions_keep_their_metadata(
     platform: TestPlatform,
 ) -> None:

@@ -85,7 +85,7 @@ def test_archive_stores_every_clip_records_every_partition_and_asks_nothing_twic
 
 
 def test_archive_exits_2_and_names_what_is_unfinished_and_the_rest_is_archived(
-    simulator: SimulatorServer, tmp_path: Path
+    simulator: SimulatorServer,
 ) -> None:
     bad = next(s.session_id for s in simulator.world.sessions() if simulator.world.clips(s.session_id))
     simulator.faults.add(f"clip_error:session_id={bad}")
@@ -118,6 +118,7 @@ def test_archive_of_one_session_archives_only_that(simulator: SimulatorServer, t
     assert set(archived_files(tmp_path)) == {clip.clip_uuid for clip in simulator.world.clips(session)}
 
 
+@pytest.mark.usefixtures("simulator")
 @pytest.mark.parametrize(
     ("name", "value", "fragment"),
     [
@@ -129,7 +130,7 @@ def test_archive_of_one_session_archives_only_that(simulator: SimulatorServer, t
     ],
 )
 def test_what_cannot_run_exits_1_with_one_clear_message_and_no_stack_trace(
-    simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch, name: str, value: str, fragment: str
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, fragment: str
 ) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     monkeypatch.setenv(name, value)
@@ -150,7 +151,8 @@ def test_a_session_that_is_no_uuid_is_refused_before_any_request(simulator: Simu
     assert simulator.requests.api_count() == 0
 
 
-def test_sql_explains_a_wrong_query(simulator: SimulatorServer) -> None:
+@pytest.mark.usefixtures("simulator")
+def test_sql_explains_a_wrong_query() -> None:
     code, output = invoke("sql", "select nonsense from clip_metadata")
 
     assert code == 1
@@ -158,13 +160,15 @@ def test_sql_explains_a_wrong_query(simulator: SimulatorServer) -> None:
     assert "Traceback" not in output
 
 
-def test_sql_prints_csv_of_an_empty_archive(simulator: SimulatorServer) -> None:
+@pytest.mark.usefixtures("simulator")
+def test_sql_prints_csv_of_an_empty_archive() -> None:
     code, output = invoke("sql", "select session_id, size_bytes from clip_metadata", "--format", "csv")
 
     assert (code, output) == (0, "session_id,size_bytes\n")
 
 
-def test_plan_tells_what_new_sessions_will_cost(simulator: SimulatorServer) -> None:
+@pytest.mark.usefixtures("simulator")
+def test_plan_tells_what_new_sessions_will_cost() -> None:
     code, output = invoke("plan", "--sessions", "100", "--json")
 
     answer = json.loads(output)

@@ -312,3 +312,20 @@ class TestSpread:
         pacer.spread = False
         send(pacer, 1, 60)
         assert pacer.delay_s() == 0
+
+
+def test_a_batch_that_joined_a_window_and_saw_nobody_else_in_it_opens_the_next_at_once(
+    clock: Clock, pacer: Pacer
+) -> None:
+    """`archive` lists the sessions first, by another client of the same process: it is no other process."""
+    pacer.spread = True
+    window_ends_at = clock.now + 55
+    for remaining in range(8, -1, -1):
+        pacer.acquire()
+        pacer.observe(200, counters(remaining, math.ceil(window_ends_at - clock.now)))
+        pacer.delay_s()
+    assert clock.now < window_ends_at
+
+    pacer.acquire()
+
+    assert clock.now == pytest.approx(window_ends_at, abs=1.0)

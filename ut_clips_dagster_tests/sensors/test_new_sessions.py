@@ -73,7 +73,7 @@ def test_a_used_up_budget_skips_the_tick_at_once(platform: TestPlatform) -> None
 
 
 def test_a_test_that_does_not_exist_is_named_and_does_not_stop_the_others(
-    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+    platform: TestPlatform,
 ) -> None:
     unknown = "00000000-0000-4000-8000-000000000000"
     settings = platform.settings.model_copy(update={"test_ids": (unknown, DEMO_TEST_ID)})
@@ -129,7 +129,7 @@ def uuid_of(number: int) -> str:
 def test_whatever_appears_or_is_deleted_during_the_crawl_every_session_is_found(
     at_first: int, changes: list[tuple[int, int, bool]]
 ) -> None:
-    """Sessions appear at the front, some are deleted, and late ones are inserted deep; the crawl still ends complete."""
+    """Sessions appear at the front, some are deleted, late ones stand deep; the crawl still ends complete."""
     limit, number = 100, at_first
     upstream = [uuid_of(n) for n in reversed(range(at_first))]
     known: set[str] = set()
