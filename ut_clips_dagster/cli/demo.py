@@ -31,6 +31,7 @@ POLL_INTERVAL_S = 3.0 / TIME_SCALE
 DISCOVERY_INTERVAL_S = 5
 GIVE_UP_AFTER_S = 240.0
 LOOK_EVERY_S = 1.0
+QUERY = "select * from clip_metadata"
 
 
 def run_demo(*, exit_when_done: bool, port: int) -> None:
@@ -52,9 +53,7 @@ def run_demo(*, exit_when_done: bool, port: int) -> None:
     table = MetadataTable(str(home / "archive"))
     _print_table(table)
     console.print(f"The archive is in {HOME}/archive. Query it:")
-    console.print(
-        f'  UT_CLIPS_ARCHIVE={HOME}/archive .venv/bin/ut-clips sql "select * from clip_metadata"', soft_wrap=True
-    )
+    console.print(f"  UT_CLIPS_ARCHIVE={HOME}/archive .venv/bin/ut-clips sql '{QUERY}'", soft_wrap=True)
 
 
 @contextmanager

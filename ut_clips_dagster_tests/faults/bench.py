@@ -39,8 +39,10 @@ from .virtual_time import VirtualTime
 
 SECRET = "the-secret-of-the-lab"
 MAX_CLIP_BYTES = 1024 * 1024
-API_TIMEOUT = httpx.Timeout(0.3, connect=5)
-MEDIA_TIMEOUT = urllib3.Timeout(connect=5, read=0.3)
+PATIENT_S = 15.0
+"""Read timeout where nothing stalls: a busy machine is no fault."""
+IMPATIENT_S = 1.0
+"""Read timeout where something stalls."""
 GCS_RETRY = DEFAULT_RETRY.with_delay(initial=0.02, maximum=0.05).with_timeout(0.6)
 UNRESOLVABLE = "nobody.invalid"
 
@@ -125,7 +127,9 @@ class Bench:
         bucket: str = "",
         route: Route | None = None,
         special: Special | None = None,
+        stalling: bool = False,
     ) -> None:
+        self._read_timeout_s = IMPATIENT_S if stalling else PATIENT_S
         self.time = VirtualTime()
         self._root = root
         self._gcs = gcs
@@ -164,7 +168,7 @@ class Bench:
             pacer=Pacer(self.time.clock, self.time.sleep),
             transport=self._transport,
             sleep=self.time.sleep,
-            timeout=API_TIMEOUT,
+            timeout=httpx.Timeout(self._read_timeout_s, connect=5),
         )
         self._stack.callback(self.api.close)
         self.store = self._make_store()
@@ -195,7 +199,10 @@ class Bench:
         self.store.check_writable()
         poller = ClipPoller(self.api, PollingPolicy(), self.time.clock, sleep=self.time.sleep)
         media = MediaClient(
-            allow_loopback=True, max_bytes=MAX_CLIP_BYTES, allowed_hosts=(UNRESOLVABLE,), timeout=MEDIA_TIMEOUT
+            allow_loopback=True,
+            max_bytes=MAX_CLIP_BYTES,
+            allowed_hosts=(UNRESOLVABLE,),
+            timeout=urllib3.Timeout(connect=5, read=self._read_timeout_s),
         )
         downloader = Downloader(media, self.store, self.time.sleep)
         pipeline = ArchivePipeline(poller, downloader, self.records, self.table, clock=self.time.clock)

@@ -28,7 +28,8 @@ def run_row(row: Row, root: Path, gcs: GcsEmulator | None = None) -> Found:
         emulator.faults.clear()
         if row.special != "missing_bucket":
             emulator.create_bucket(bucket)
-    with Bench(root, gcs=emulator, bucket=bucket, route=row.route, special=row.special) as bench:
+    stalling = any("stall" in fault for fault in row.faults)
+    with Bench(root, gcs=emulator, bucket=bucket, route=row.route, special=row.special, stalling=stalling) as bench:
         bench.add_faults(row.faults, row.gcs)
         try:
             results = bench.run()

@@ -113,7 +113,7 @@ def nothing_again(first: dict[str, SessionResult], second: dict[str, SessionResu
 @settings(max_examples=25, deadline=None)
 @given(st.lists(faults, min_size=2, max_size=3))
 def test_invariants_under_combined_failures(chosen: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as folder, Bench(Path(folder)) as bench:
+    with tempfile.TemporaryDirectory() as folder, Bench(Path(folder), stalling=True) as bench:
         bench.add_faults(chosen)
         check(bench)
 
@@ -125,6 +125,6 @@ def test_invariants_under_combined_failures_in_gcs(
 ) -> None:
     gcs_emulator.faults.clear()
     bucket = gcs_emulator.create_bucket(f"faults-{uuid.uuid4().hex[:12]}")
-    with Bench(Path(), gcs=gcs_emulator, bucket=bucket) as bench:
+    with Bench(Path(), gcs=gcs_emulator, bucket=bucket, stalling=True) as bench:
         bench.add_faults(chosen, storage)
         check(bench, gcs_emulator)

@@ -34,7 +34,7 @@ class Lab:
             **{
                 "pacer": Pacer(self.time.clock, self.time.sleep),
                 "sleep": self.waits.append,
-                "timeout": httpx.Timeout(0.3, connect=5),
+                "timeout": httpx.Timeout(0.8, connect=5),
                 **settings,
             }
         )
