@@ -97,6 +97,7 @@ def rclone(url: str, target: str) -> float:
 
 def fresh(directory: Path) -> str:
     shutil.rmtree(directory, ignore_errors=True)
+    os.sync()  # what the other one left unwritten must not slow this one
     directory.mkdir()
     return str(directory)
 
@@ -148,6 +149,7 @@ def main() -> None:
             block = os.urandom(1 << 20)
             for _ in range(options.megabytes):
                 file.write(block)
+        os.sync()
         server = ThreadingHTTPServer(("127.0.0.1", 0), Media)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_address[1]}"

@@ -21,7 +21,8 @@ from urllib3.util import parse_url
 from ut_clips_dagster.errors import LinkExpiredError, LinkRefusedError, MediaUnavailableError, NotAClipError
 from ut_clips_dagster.hosts import is_loopback_host, is_public_address
 
-CHUNK_BYTES = 1024 * 1024
+CHUNK_BYTES = 128 * 1024
+"""Measured: with 1 MiB a third of the speed, as every chunk is fresh memory of the kernel's."""
 TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 MAX_REDIRECTS = 5
 MAX_DOWNLOAD_S = 3600
