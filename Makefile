@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: setup demo test dev lint format lock
+.PHONY: setup demo test proof dev lint format lock
 
 setup: $(STAMP)
 
@@ -20,6 +20,9 @@ demo: setup  ## The whole platform on your desk: simulator, Dagster, sensors. AR
 
 test: setup lint
 	$(BIN)/python -m pytest $(ARGS)
+
+proof: setup  ## Every invariant and every failure of the fault matrix, each with its result (minutes)
+	$(BIN)/python -m ut_clips_dagster_tests.proof
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dagster import AssetSelection, Definitions, EnvVar, define_asset_job
+from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_process_executor
 from dagster_gcp import GCSResource
 
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
@@ -62,6 +62,7 @@ def build_definitions(settings: Settings) -> Definitions:
     return Definitions(
         assets=[usertesting_sessions, clip_assets],
         jobs=[job],
+        executor=in_process_executor,  # with a process per step, a step outlives its killed run and overlaps the next
         sensors=[
             new_sessions_sensor(job, settings.discovery_interval_s, settings.batch_size),
             unfinished_sessions_sensor(job, settings.batch_size),

@@ -36,6 +36,10 @@ class ResultsApiResource(ConfigurableResource[None]):
 
     def setup_for_execution(self, context: InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
         """Fail before anything starts, naming every setting that is wrong."""
+        self.check()
+
+    def check(self) -> None:
+        """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
         if not self.client_id or not self.client_secret or not self.test_ids:
             load_settings()
             raise SettingsError(

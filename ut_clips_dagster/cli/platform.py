@@ -50,7 +50,9 @@ def open_platform(*, api: bool = True) -> Platform:
     from ut_clips_dagster.definitions import archive_resource, build_definitions, results_api_resource
 
     definitions = build_definitions(settings)
-    results_api: Any = results_api_resource(settings).process_config_and_initialize()  # resolves the secrets
+    results_api: Any = results_api_resource(settings)
+    if api:
+        results_api = results_api.process_config_and_initialize()  # resolves the secrets
     try:
         instance = DagsterInstance.from_config(str(home))
     except Exception as error:

@@ -143,6 +143,17 @@ def test_what_cannot_run_exits_1_with_one_clear_message_and_no_stack_trace(
     assert "wrong-secret" not in output
 
 
+@pytest.mark.usefixtures("simulator")
+@pytest.mark.parametrize("command", ["status", "plan", "verify"])
+def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    for name in ("USERTESTING_CLIENT_ID", "USERTESTING_CLIENT_SECRET", "USERTESTING_TEST_IDS"):
+        monkeypatch.delenv(name)
+
+    code, output = invoke(command)
+
+    assert code == 0, output
+
+
 def test_a_session_that_is_no_uuid_is_refused_before_any_request(simulator: SimulatorServer) -> None:
     code, output = invoke("archive", "--session", "abc")
 

@@ -72,7 +72,7 @@ def server() -> Iterator[SimulatorServer]:
         for clips in CLIPS_PER_SESSION:
             session = server.world.add_session()
             for _ in range(clips):
-                server.world.add_clip(session.session_id, media_size_bytes=1_200_000)
+                server.world.add_clip(session.session_id, media_size_bytes=200_000)
         yield server
 
 
@@ -166,7 +166,7 @@ def test_two_processes_on_the_same_sessions_lose_nothing_and_store_nothing_twice
 
 def test_full_disk_keeps_what_is_stored_and_records_nothing_else(bench: Bench) -> None:
     archive = str(bench.folder / "full")
-    job = bench.job(archive, max_file_bytes=1_000_000)
+    job = bench.job(archive, max_file_bytes=150_000)
     assert bench.run(job) == UNFINISHED
     moment = assert_sound(open_store(archive), bench.bytes.__getitem__, bench.events(job))
     assert moment.final_names == {}

@@ -1,0 +1,41 @@
+"""What the code location offers, to the letter of what others rely on."""
+
+from __future__ import annotations
+
+from dagster import DefaultSensorStatus, in_process_executor
+
+from ut_clips_dagster.assets import clip_assets
+from ut_clips_dagster.definitions import build_definitions, defs
+from ut_clips_dagster.settings import placeholder_settings
+
+ASSETS = {"usertesting_sessions", "clip_list", "clip_urls", "clip_files", "clip_metadata"}
+
+
+def test_the_five_assets_are_partitioned_by_the_dynamic_partitions_sessions() -> None:
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+    assert specs.keys() == ASSETS
+    assert {getattr(spec.partitions_def, "name", None) for spec in specs.values()} == {"sessions"}
+    assert {spec.group_name for spec in specs.values()} == {"usertesting_clips"}
+    assert all(spec.owners and spec.kinds and spec.description for spec in specs.values())
+
+
+def test_backfills_run_in_batches_of_ten_in_the_pool_of_the_api() -> None:
+    assert clip_assets.backfill_policy is not None
+    assert clip_assets.backfill_policy.max_partitions_per_run == 10
+    assert clip_assets.op.pool == "usertesting_api"
+
+
+def test_runs_are_executed_in_process() -> None:
+    """A step in a process of its own outlives its killed run, and overlaps the next one."""
+    assert defs.executor is in_process_executor
+    assert defs.resolve_job_def("archive_clips").executor_def is in_process_executor
+
+
+def test_all_three_sensors_are_on_by_default_and_new_sessions_ticks_as_often_as_it_is_told() -> None:
+    settings = placeholder_settings().model_copy(update={"discovery_interval_s": 17})
+    sensors = {sensor.name: sensor for sensor in build_definitions(settings).sensors or ()}
+
+    assert sensors.keys() == {"new_sessions", "unfinished_sessions", "late_clips"}
+    assert {getattr(s, "default_status", None) for s in sensors.values()} == {DefaultSensorStatus.RUNNING}
+    assert getattr(sensors["new_sessions"], "minimum_interval_seconds", None) == 17
