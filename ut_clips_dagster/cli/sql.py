@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 import typer
 from rich.table import Table
 
 from ut_clips_dagster.cli.console import console
-from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.errors import ClipsError
-from ut_clips_dagster.storage.metadata_table import SCHEMA
+from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable
 
 TABLE = "clip_metadata"
 
@@ -20,7 +22,8 @@ def run_sql(query: str, output: str) -> None:
     Raises:
         ClipsError: the query is wrong; DuckDB's own message says where.
     """
-    dataset = archive_settings().table().arrow()
+    root = load_settings(api=False).archive  # not through the resource: Dagster takes seconds to import
+    dataset = MetadataTable(root if root.startswith("gs://") else str(Path(root).absolute())).arrow()
     connection = duckdb.connect()
     try:
         connection.execute("SET enable_external_access = false; SET TimeZone = 'UTC'")
@@ -28,13 +31,14 @@ def run_sql(query: str, output: str) -> None:
         answer = connection.sql(query)
     except duckdb.Error as error:
         raise ClipsError(f"The query failed: {error}") from None
-    frame = answer.df()
-    if output == "csv":
-        typer.echo(frame.to_csv(index=False), nl=False)
-    elif output == "json":
-        typer.echo(frame.to_json(orient="records", date_format="iso", date_unit="us"))
-    else:
-        table = Table(*[str(column) for column in frame.columns])
+    if output == "table":
+        table = Table(*answer.columns)
         for row in answer.fetchall():
             table.add_row(*["" if cell is None else str(cell) for cell in row])
         console.print(table)
+        return
+    frame = answer.df()
+    if output == "csv":
+        typer.echo(frame.to_csv(index=False), nl=False)
+    else:
+        typer.echo(frame.to_json(orient="records", date_format="iso", date_unit="us"))

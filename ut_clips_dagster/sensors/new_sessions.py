@@ -30,7 +30,7 @@ PRIORITY = 2
 OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
 READ_TO_END_EVERY = timedelta(days=1)
-MAX_NEW_PER_TICK = 100
+MAX_NEW_PER_TICK = 20
 """Each new session costs a document and an event (about 20 ms each); the rest of the page waits for the next tick."""
 
 log = logging.getLogger(__name__)

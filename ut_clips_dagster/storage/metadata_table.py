@@ -6,10 +6,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import tenacity
@@ -19,12 +20,18 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from ut_clips_dagster.errors import StorageError, TableConflictError
 
+if TYPE_CHECKING:
+    import pandas as pd  # half a second to import; `ut-clips sql` does without
+
 TABLE = "clip_metadata"
 MAX_COMMIT_ATTEMPTS = 12
 COMPACT_ABOVE_FILES = 60
+"""Small files, of a session or some, until they are merged into one."""
+SMALL_BYTES = 128 * 1024
 COMPACT_TO_BYTES = 1024 * 1024
-"""Small files sorted by session: replacing one session's rows reads and rewrites one of them, not the table."""
-QUERY_KEYS = 500
+"""Of files sorted by session: replacing one session's rows reads and rewrites one of them, not the table."""
+SORT_ABOVE_OVERLAP = 10
+"""Files that hold the same range of sessions, and so are all read to replace one, until everything is sorted anew."""
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
@@ -66,6 +73,8 @@ _DTYPES: dict[pa.DataType, Any] = {
 
 def as_clip_metadata(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a DataFrame with the table's columns and nullable dtypes; timestamps are UTC microseconds."""
+    import pandas as pd
+
     columns = {field.name: pd.Series([row[field.name] for row in rows], dtype=_DTYPES[field.type]) for field in SCHEMA}
     return pd.DataFrame(columns)
 
@@ -157,22 +166,33 @@ class MetadataTable:
             raise self._error("read", error) from error
 
     def compact(self) -> bool:
-        """Rewrite the table's small files into few sorted ones when there are many; True when it did.
+        """Merge small files into one when there are many, and now and then sort all rows anew; True when it did.
+
+        What was merged before is small for a while, and merged again; once it is of full size it stays, until
+        `SORT_ABOVE_OVERLAP` such files hold the same range of sessions. So the cost of a run does not grow with the table.
 
         Losing against another writer is no failure: the next run compacts. Not by `optimize`: two of those at a time do
         not conflict in delta-rs (1.6.6), and leave every row twice. An overwrite of what was read does conflict.
         """
         table = self._open()
-        if table is None or len(table.file_uris()) <= COMPACT_ABOVE_FILES:
+        if table is None:
+            return False
+        files = _files(table)
+        small = {file.path for file in files if file.size_bytes < SMALL_BYTES}
+        if len(small) <= COMPACT_ABOVE_FILES:
             return False
         try:
-            rows = table.to_pyarrow_dataset(schema=SCHEMA).to_table().sort_by("session_id")
-            everything = "session_id is not null"  # a predicate makes it a reader, too, so that it conflicts
+            dataset = table.to_pyarrow_dataset(schema=SCHEMA)
+            condition, predicate = None, "session_id is not null"  # a predicate makes it a reader, too
+            if _overlap([file for file in files if file.path not in small]) < SORT_ABOVE_OVERLAP:
+                sessions = _sessions_in(dataset, small)
+                condition = ds.field("session_id").isin(pa.array(sessions, pa.string()))
+                predicate = f"session_id in ({', '.join(map(_quoted, sessions))})"
             write_deltalake(
                 table,
-                rows,
+                dataset.to_table(filter=condition).sort_by("session_id"),
                 mode="overwrite",
-                predicate=everything,
+                predicate=predicate,
                 target_file_size=COMPACT_TO_BYTES,
                 **self._write_options(),
             )
@@ -197,7 +217,7 @@ class MetadataTable:
             self._open() or self._create(),
             arrow,
             mode="overwrite",
-            predicate=f"session_id = '{session_id}'",
+            predicate=f"session_id = {_quoted(session_id)}",
             **self._write_options(),
         )
 
@@ -228,10 +248,46 @@ class MetadataTable:
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a DataFrame with the contract's nullable dtypes."""
+    import pandas as pd
+
     frame = table.to_pandas(
         types_mapper={t: pd.api.types.pandas_dtype(d) for t, d in _DTYPES.items() if t != _TIMESTAMP}.get
     )
     return frame.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A live file of the table, by the statistics of its sessions."""
+
+    path: str
+    size_bytes: int
+    first: str
+    last: str
+
+
+def _files(table: DeltaTable) -> list[_File]:
+    actions = pa.table(table.get_add_actions(flatten=True))
+    names = ("path", "size_bytes", "min.session_id", "max.session_id")
+    columns = [actions[name].to_pylist() if name in actions.column_names else [] for name in names]
+    return [_File(path, size, first or "", last or "") for path, size, first, last in zip_longest(*columns)]
+
+
+def _overlap(files: Sequence[_File]) -> int:
+    """The most files that hold one and the same session, as far as their statistics tell."""
+    ends = sorted([(file.first, 0) for file in files] + [(file.last, 1) for file in files])
+    return max(accumulate((-1 if is_last else 1 for _, is_last in ends), initial=0))
+
+
+def _sessions_in(dataset: ds.FileSystemDataset, paths: set[str]) -> list[str]:
+    fragments = [fragment for fragment in dataset.get_fragments() if Path(fragment.path).name in paths]
+    part = ds.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+    sessions: list[str] = part.to_table(columns=["session_id"]).column("session_id").unique().to_pylist()
+    return sessions
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _storage_options(archive_uri: str) -> dict[str, str] | None:
