@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from ut_clips_dagster.archive.documents import (
@@ -26,6 +25,7 @@ from ut_clips_dagster.archive.poller import ClipGivenUp, ClipPoller, LinkIssued,
 from ut_clips_dagster.archive.progress import Progress, report
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.rows import clip_metadata, same_rows
+from ut_clips_dagster.archive.session_work import SessionResult, SessionWork, Steps
 from ut_clips_dagster.errors import (
     ClipGenerationError,
     ClipNotReadyError,
@@ -42,57 +42,6 @@ READ_AHEAD = 200
 """Sessions whose rows are compared with their documents by one read of the table."""
 MAX_RELINKS = 2
 """New links asked for one clip in one run, when links expire before they are used."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What is to be done for each session."""
-
-    relist: bool = True
-    """List the session anew; else only where no listing is stored."""
-    generate: bool = True
-    """Poll what is not stored to GENERATED."""
-    download: bool = True
-    """Store what is missing; implies `generate`."""
-    request: bool = True
-    """False: send no request at all, only rebuild rows from what is stored."""
-
-
-@dataclass(frozen=True)
-class SessionResult:
-    """What became of one session in this run."""
-
-    session_id: str
-    record: SessionRecord
-    rows: int
-    error: str | None
-    """Why the session is unfinished: every problem of it, in full sentences. None when all was done."""
-    from_documents: bool = False
-    """It was complete before the run: nothing was asked or stored for it yet."""
-    clips_stored: int = 0
-    bytes_stored: int = 0
-    requests: int = 0
-    took_s: float = 0.0
-    listed: bool = True
-    """A listing is there."""
-    rows_written: bool = True
-
-
-@dataclass
-class _Work:
-    """A session on its way."""
-
-    session_id: str
-    record: SessionRecord
-    begun_at: float
-    steps: Steps
-    open_clips: set[str] = field(default_factory=set)
-    problems: list[ClipProblem] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    requests: int = 0
-    clips_stored: int = 0
-    bytes_stored: int = 0
-    relinks: dict[str, int] = field(default_factory=dict)
 
 
 class ArchivePipeline:
@@ -121,7 +70,7 @@ class ArchivePipeline:
         self._table = table
         self._clock = clock
         self._progress = Progress()
-        self._work: dict[str, _Work] = {}
+        self._work: dict[str, SessionWork] = {}
         self._downloads: dict[Future[StoredClip], LinkIssued] = {}
 
     def run(
@@ -151,7 +100,7 @@ class ArchivePipeline:
     def _begin(self, session_ids: list[str], steps: Steps) -> Iterator[SessionResult]:
         for session_id in session_ids:
             try:
-                self._work[session_id] = _Work(session_id, self._records.read(session_id), self._clock(), steps)
+                self._work[session_id] = SessionWork(session_id, self._records.read(session_id), self._clock(), steps)
             except StorageError as error:
                 yield SessionResult(
                     session_id, SessionRecord.empty(session_id), 0, str(error), listed=False, rows_written=False
@@ -171,7 +120,7 @@ class ArchivePipeline:
             else:
                 yield from self._request_clips(work)
 
-    def _complete_before(self, complete: list[_Work]) -> Iterator[SessionResult]:
+    def _complete_before(self, complete: list[SessionWork]) -> Iterator[SessionResult]:
         """Report what is complete already, after making sure that its rows are there, too."""
         if not complete:
             return
@@ -252,10 +201,11 @@ class ArchivePipeline:
         else:
             yield from self._request_clips(work)
 
-    def _request_clips(self, work: _Work) -> Iterator[SessionResult]:
+    def _request_clips(self, work: SessionWork) -> Iterator[SessionResult]:
         missing = work.record.missing
         self._progress.clips += len(missing)
         if work.steps.generate:
+            work.tried = True
             work.open_clips = {clip.clip_uuid for clip in missing}
             for clip in missing:
                 self._poller.scheduler.add_clip(work.session_id, clip)
@@ -320,11 +270,11 @@ class ArchivePipeline:
                 yield from self._clip_done(work, link.clip)
         report(self._progress)
 
-    def _problem(self, work: _Work, clip: ListedClip, status: ClipState, message: str) -> Iterator[SessionResult]:
+    def _problem(self, work: SessionWork, clip: ListedClip, status: ClipState, message: str) -> Iterator[SessionResult]:
         work.problems.append(ClipProblem(clip_uuid=clip.clip_uuid, status=status, error=message, at=now_utc()))
         yield from self._clip_done(work, clip)
 
-    def _clip_done(self, work: _Work, clip: ListedClip) -> Iterator[SessionResult]:
+    def _clip_done(self, work: SessionWork, clip: ListedClip) -> Iterator[SessionResult]:
         work.open_clips.discard(clip.clip_uuid)
         if not work.open_clips:
             yield from self._finish(work)
@@ -337,40 +287,28 @@ class ArchivePipeline:
             )
             yield from self._finish(work)
 
-    def _finish(self, work: _Work) -> Iterator[SessionResult]:
+    def _finish(self, work: SessionWork) -> Iterator[SessionResult]:
         """Write what is known of a session, whatever the outcome, and report it."""
-        session_id = work.session_id
-        rows, rows_written, listed = 0, False, False
+        session_id, rows = work.session_id, None
         try:
-            if work.problems or work.record.clip_files.problems:
+            if work.tried and (work.problems or work.record.clip_files.problems):
                 self._records.set_problems(session_id, tuple(work.problems))
             work.record = self._records.read(session_id)
-            listed = work.record.clip_list is not None and not work.errors
+            work.listed = work.record.clip_list is not None and not work.errors
             if work.record.clip_list is not None:
                 frame = clip_metadata(work.record)
                 self._table.replace(session_id, frame)
-                rows, rows_written = len(frame), True
+                rows = len(frame)
         except StorageError as error:
             work.errors.append(f"Session {session_id}: {error}")
         del self._work[session_id]
         if work.steps.download and not work.errors and not work.problems and not work.record.is_complete:
             work.errors.append(f"Session {session_id}: another run found more clips meanwhile, and stores them.")
-        errors = work.errors + [f"Clip {p.clip_uuid}: {p.status}: {p.error}" for p in work.problems]
+        result = work.result(self._clock() - work.begun_at, rows)
         self._progress.sessions_done += 1
-        self._progress.sessions_unfinished += bool(errors)
+        self._progress.sessions_unfinished += result.error is not None
         report(self._progress)
-        yield SessionResult(
-            session_id,
-            work.record,
-            rows,
-            "\n".join(errors) or None,
-            clips_stored=work.clips_stored,
-            bytes_stored=work.bytes_stored,
-            requests=work.requests,
-            took_s=round(self._clock() - work.begun_at, 3),
-            listed=listed,
-            rows_written=rows_written,
-        )
+        yield result
 
 
 def _generation(event: LinkIssued | ClipGivenUp, issued_at: datetime | None) -> Generation:

@@ -278,3 +278,14 @@ def test_the_checks_of_a_batch_pass_when_all_is_well_and_name_what_is_not(platfo
     again = {e.check_name: e for e in platform.run(keys[0], keys[-1]).get_asset_check_evaluations()}
     assert not again["objects_intact"].passed
     assert stored.name in (again["objects_intact"].description or "")
+
+
+def test_a_survey_keeps_what_is_known_of_clips_that_could_not_be_had(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    bad = session_with_clips(platform)
+    platform.simulator.faults.add(f"clip_error:session_id={bad}")
+    platform.run(keys[0], keys[-1])
+
+    platform.run(keys[0], keys[-1], assets=["clip_list"])
+
+    assert set(platform.archive.table().read([bad])["status"]) == {"ERROR"}

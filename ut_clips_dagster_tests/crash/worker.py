@@ -24,10 +24,11 @@ from pydantic import BaseModel
 
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.downloads import Downloader
-from ut_clips_dagster.archive.pipeline import ArchivePipeline, Steps
+from ut_clips_dagster.archive.pipeline import ArchivePipeline
 from ut_clips_dagster.archive.poller import ClipPoller
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.scheduler import PollingPolicy
+from ut_clips_dagster.archive.session_work import Steps
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.results_api.models import now_utc

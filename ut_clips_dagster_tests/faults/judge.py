@@ -6,7 +6,7 @@ import time
 import uuid
 from pathlib import Path
 
-from ut_clips_dagster.archive.pipeline import SessionResult
+from ut_clips_dagster.archive.session_work import SessionResult
 from ut_clips_dagster.archive.verification import objects, rows
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.simulator import Session

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ut_clips_dagster.archive.pipeline import SessionResult
+from ut_clips_dagster.archive.session_work import SessionResult
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster_tests.gcs_emulator import FaultKind, GcsEmulator
 
