@@ -17,17 +17,11 @@ from dagster import (
     multi_asset,
 )
 
-from ut_clips_dagster.archive.pipeline import SessionResult, Steps
+from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import check_results
 from ut_clips_dagster.assets.event_metadata import event_metadata
-from ut_clips_dagster.assets.specs import (
-    CLIP_FILES,
-    CLIP_LIST,
-    CLIP_METADATA,
-    CLIP_URLS,
-    check_specs,
-    clip_specs,
-)
+from ut_clips_dagster.assets.specs import check_specs, clip_specs
+from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid

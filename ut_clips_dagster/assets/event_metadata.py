@@ -9,9 +9,10 @@ import pandas as pd
 from dagster import MarkdownMetadataValue, MetadataValue, TimestampMetadataValue
 
 from ut_clips_dagster.archive.documents import ClipListDocument, ListedClip, StoredClip
-from ut_clips_dagster.archive.pipeline import SessionResult
 from ut_clips_dagster.archive.rows import clip_metadata
-from ut_clips_dagster.assets.specs import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, column_schema
+from ut_clips_dagster.archive.session_work import SessionResult
+from ut_clips_dagster.assets.specs import column_schema
+from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
 
 MAX_TABLE_ROWS = 50
 

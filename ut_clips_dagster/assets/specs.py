@@ -5,18 +5,13 @@ from __future__ import annotations
 import pyarrow as pa
 from dagster import AssetCheckSpec, AssetSpec, TableColumn, TableSchema
 
+from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, USERTESTING_SESSIONS
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.storage.metadata_table import SCHEMA
 
 GROUP = "usertesting_clips"
 OWNERS = ["team:research-data"]
 IO_MANAGER = "clip_metadata_io_manager"
-
-USERTESTING_SESSIONS = "usertesting_sessions"
-CLIP_LIST = "clip_list"
-CLIP_URLS = "clip_urls"
-CLIP_FILES = "clip_files"
-CLIP_METADATA = "clip_metadata"
 
 COLUMN_DESCRIPTIONS = {
     "session_id": "UUID of the session: the partition key",

@@ -17,13 +17,13 @@ from ut_clips_dagster.cli.progress import watching
 from ut_clips_dagster.cli.verify import rows_by_session
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.errors import ClipsError, SettingsError, StorageError
+from ut_clips_dagster.known_sessions import unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionSummary, now_utc, parse_uuid
 from ut_clips_dagster.sensors.late_clips import next_relist
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.sensors.run_requests import pieces
-from ut_clips_dagster.sensors.unfinished_sessions import unfinished_sessions
 from ut_clips_dagster.storage.metadata_table import as_clip_metadata
 
 BRIDGED_SESSIONS = 20
@@ -94,7 +94,7 @@ def _record(platform: Platform, events: Sequence[AssetMaterialization], found: S
 
 
 def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
-    unfinished = set(unfinished_sessions(platform.instance, platform.archive, order))
+    unfinished = set(unfinished_sessions(platform.instance, platform.archive.table(), order))
     records, now = platform.archive.records(), now_utc()
     by_session = rows_by_session(platform.archive.table().read())
     nothing = as_clip_metadata([])
@@ -127,7 +127,7 @@ def _bridged(wanted: Sequence[str], order: Sequence[str]) -> Iterator[list[str]]
 
 def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
     records = platform.archive.records()
-    unfinished = set(unfinished_sessions(platform.instance, platform.archive, wanted))
+    unfinished = set(unfinished_sessions(platform.instance, platform.archive.table(), wanted))
     clips = size = 0
     for session_id in wanted:
         try:

@@ -110,7 +110,7 @@ def _recorded(home: Path, sessions: set[str]) -> bool:
     """Whether Dagster shows every session's clip_metadata as materialized."""
     from dagster import AssetKey, DagsterInstance
 
-    from ut_clips_dagster.assets.specs import CLIP_METADATA
+    from ut_clips_dagster.known_sessions import CLIP_METADATA
 
     with DagsterInstance.from_config(str(home / "dagster")) as instance:
         return sessions <= set(instance.get_materialized_partitions(AssetKey(CLIP_METADATA)))

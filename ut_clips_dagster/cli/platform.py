@@ -43,20 +43,13 @@ def open_platform(*, api: bool = True) -> Platform:
         SettingsError: naming every setting that is wrong.
     """
     settings = load_settings(api=api)
-    load_dotenv(".env")
-    home = dagster_home()
-    from dagster import DagsterInstance  # a second to import: settings are checked before
-
+    instance = open_instance()
     from ut_clips_dagster.definitions import archive_resource, build_definitions, results_api_resource
 
     definitions = build_definitions(settings)
     results_api: Any = results_api_resource(settings)
     if api:
         results_api = results_api.process_config_and_initialize()  # resolves the secrets
-    try:
-        instance = DagsterInstance.from_config(str(home))
-    except Exception as error:
-        raise SettingsError(f"The Dagster instance in {home} cannot be opened: {str(error)[:300]}") from error
     return Platform(
         settings,
         instance,
@@ -64,6 +57,22 @@ def open_platform(*, api: bool = True) -> Platform:
         archive_resource(settings),
         results_api,
     )
+
+
+def open_instance() -> DagsterInstance:
+    """The Dagster instance in DAGSTER_HOME, or in .dagster/.
+
+    Raises:
+        SettingsError: it cannot be opened.
+    """
+    load_dotenv(".env")
+    home = dagster_home()
+    from dagster import DagsterInstance  # a second to import: settings are checked before
+
+    try:
+        return DagsterInstance.from_config(str(home))
+    except Exception as error:
+        raise SettingsError(f"The Dagster instance in {home} cannot be opened: {str(error)[:300]}") from error
 
 
 def dagster_home() -> Path:

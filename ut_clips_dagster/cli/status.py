@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import pandas as pd
 import typer
-from dagster import AssetKey
+from dagster import DagsterInstance
 from rich.table import Table
 
-from ut_clips_dagster.archive.plan import Plan, learn, plan
-from ut_clips_dagster.assets.specs import CLIP_LIST
+from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.cli.console import console
-from ut_clips_dagster.cli.platform import Platform, open_platform
+from ut_clips_dagster.cli.platform import open_instance
+from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
-from ut_clips_dagster.sensors.run_requests import sessions_in_flight
-from ut_clips_dagster.sensors.unfinished_sessions import unfinished_sessions
+from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 
 MAX_SHOWN = 20
 MAX_LISTED = 1000
@@ -57,24 +57,22 @@ class Status:
     """At most `MAX_LISTED` of them."""
 
 
-def read_status(platform: Platform) -> Status:
+def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
     """Status from Dagster's partitions and the metadata table; no request, and no document is read."""
-    instance, table = platform.instance, platform.archive.table()
     order = instance.get_dynamic_partitions(SESSIONS)
-    unfinished = unfinished_sessions(instance, platform.archive, order)
+    unfinished = unfinished_sessions(instance, table, order)
     in_flight = sessions_in_flight(instance, order)
-    rows = table.read(columns=["session_id", "clip_uuid", "status", "error", "listed", "size_bytes"])
-    open_rows = rows[(rows["status"] != "STORED") & rows["listed"]]
-    by_session = {str(key): group for key, group in open_rows.groupby("session_id")}
+    rows = table.read(columns=["session_id", "status", "listed", "size_bytes", "generation_attempts", "waited_s"])
+    by_session = {str(key): group for key, group in table.unfinished().groupby("session_id")}
     return Status(
-        archive=platform.archive.store().uri,
+        archive=table.uri.removesuffix(f"/{TABLE}"),
         sessions=len(order),
         archived=len(order) - len(unfinished),
         unfinished=len(unfinished),
         in_flight=len(in_flight.intersection(unfinished)),
-        clips=dict(Counter(str(status) for status in rows["status"])),
+        clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
-        rest=plan_for(platform, unfinished),
+        rest=plan_for(instance, rows, unfinished),
         unfinished_sessions=tuple(
             UnfinishedSession(
                 session_id,
@@ -91,18 +89,20 @@ def read_status(platform: Platform) -> Status:
     )
 
 
-def plan_for(platform: Platform, sessions: Sequence[str]) -> Plan:
+def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[str]) -> Plan:
     """What these sessions will cost, from what is known of all."""
-    listed = set(platform.instance.get_materialized_partitions(AssetKey(CLIP_LIST)))
-    rows = platform.archive.table().read(columns=["session_id", "status", "listed", "generation_attempts", "waited_s"])
+    if not sessions:
+        return plan(History(), 0, 0, 0)
+    listed = materialized_sessions(instance, CLIP_LIST)
     wanted = set(sessions)
-    missing = rows[(rows["status"] != "STORED") & rows["listed"] & rows["session_id"].isin(list(wanted))]
+    missing = rows[(rows["status"] != "STORED") & rows["listed"]]
+    missing = missing[missing["session_id"].isin(list(wanted))]
     return plan(learn(rows, len(listed)), len(wanted), len(wanted - listed), len(missing))
 
 
 def print_status(*, as_json: bool) -> None:
     """Print the status as tables, or as one JSON object."""
-    status = read_status(open_platform(api=False))
+    status = read_status(*_open())
     if as_json:
         typer.echo(json.dumps(asdict(status), indent=1))
         return
@@ -127,10 +127,16 @@ def print_status(*, as_json: bool) -> None:
 
 def print_plan(sessions: int | None, *, as_json: bool) -> None:
     """Print what archiving all that is unfinished, or so many new sessions, will cost."""
-    platform = open_platform(api=False)
+    instance, table = _open()
     if sessions is None:
-        order = platform.instance.get_dynamic_partitions(SESSIONS)
-        answer = plan_for(platform, unfinished_sessions(platform.instance, platform.archive, order))
+        wanted = unfinished_sessions(instance, table, instance.get_dynamic_partitions(SESSIONS))
     else:
-        answer = plan_for(platform, [f"new {number}" for number in range(sessions)])
+        wanted = [f"new {number}" for number in range(sessions)]
+    rows = table.read(columns=["session_id", "status", "listed", "generation_attempts", "waited_s"])
+    answer = plan_for(instance, rows, wanted)
     typer.echo(json.dumps(asdict(answer)) if as_json else str(answer))
+
+
+def _open() -> tuple[DagsterInstance, MetadataTable]:
+    table = MetadataTable.of_archive(load_settings(api=False).archive)
+    return open_instance(), table

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.known_sessions import sessions_in_flight
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
-from ut_clips_dagster.sensors.run_requests import run_requests, sessions_in_flight
+from ut_clips_dagster.sensors.run_requests import run_requests
 
 PRIORITY = 0
 INTERVAL_S = 600

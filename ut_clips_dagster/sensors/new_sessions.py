@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.records import SessionRecords
-from ut_clips_dagster.assets.specs import USERTESTING_SESSIONS
 from ut_clips_dagster.errors import BudgetExhaustedError, ClipsError
+from ut_clips_dagster.known_sessions import USERTESTING_SESSIONS
 from ut_clips_dagster.partitions import SESSIONS, sessions
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
@@ -31,7 +31,10 @@ OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
 READ_TO_END_EVERY = timedelta(days=1)
 MAX_NEW_PER_TICK = 20
-"""Each new session costs a document and an event (about 20 ms each); the rest of the page waits for the next tick."""
+"""Each new session costs Dagster five events, a partition and a share of a run: about 0.1 s in SQLite. A tick is to
+take less than 5 s; the rest of the page waits for the next. 20 in five minutes are more than the budget archives."""
+MANY_KNOWN = 50_000
+"""From here on half as many: to create a run, Dagster lists all partitions four times (0.4 s each at 100,000)."""
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +154,7 @@ def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batc
             return SensorResult(skip_reason=f"Test {test_id}: {error}", cursor=kept.model_dump_json())
         known = set(context.instance.get_dynamic_partitions(SESSIONS))
         unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
-        taken = unknown[:MAX_NEW_PER_TICK]
+        taken = unknown[: MAX_NEW_PER_TICK if len(known) < MANY_KNOWN else MAX_NEW_PER_TICK // 2]
         events = take_sessions(archive.records(), test_id, taken)
         following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
         if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:

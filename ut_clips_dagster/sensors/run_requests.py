@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dagster import DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
+from dagster import RunRequest
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
     PRIORITY_TAG,
 )
 
 REASON_TAG = "ut_clips/reason"
-IN_FLIGHT = [
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 
 
 def run_requests(
@@ -57,16 +49,3 @@ def pieces(wanted: Iterable[str], order: Sequence[str], batch_size: int) -> Iter
             piece = []
     if piece:
         yield piece
-
-
-def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
-    """Sessions that a queued or running run holds."""
-    position = {key: index for index, key in enumerate(order)}
-    in_flight: set[str] = set()
-    for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
-        if key := run.tags.get(PARTITION_NAME_TAG):
-            in_flight.add(key)
-        first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
-        if first in position and last in position:
-            in_flight.update(order[position[first] : position[last] + 1])
-    return in_flight

@@ -1,12 +1,10 @@
 """`unfinished_sessions`: tries again what is missing or failed, a bounded number of times."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from dagster import (
-    AssetKey,
-    DagsterInstance,
     DefaultSensorStatus,
     SensorDefinition,
     SensorEvaluationContext,
@@ -16,11 +14,11 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ut_clips_dagster.assets.specs import CLIP_FILES, CLIP_METADATA
+from ut_clips_dagster.known_sessions import sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
-from ut_clips_dagster.sensors.run_requests import run_requests, sessions_in_flight
+from ut_clips_dagster.sensors.run_requests import run_requests
 
 PRIORITY = 1
 INTERVAL_S = 60
@@ -67,26 +65,21 @@ def plan_retries(
     """Which sessions to try now, and what to remember. Pure.
 
     A session waits from the moment it is first seen unfinished and not in flight; while a run holds it, it does not.
+    One that a run holds for the first time is not remembered: thousands wait in the queue during a first crawl.
     """
     after: dict[str, Tries] = {}
     due: list[str] = []
     for session_id in unfinished:
         tries = before.get(session_id, Tries(since=now))
         if session_id in in_flight:
+            if not tries.retries:
+                continue
             tries = Tries(retries=tries.retries, since=now)
         elif tries.is_due(now) and len(due) < MAX_SESSIONS_PER_TICK:
             due.append(session_id)
             tries = Tries(retries=tries.retries + 1, since=now)
         after[session_id] = tries
     return after, due
-
-
-def unfinished_sessions(instance: DagsterInstance, archive: ArchiveResource, order: Sequence[str]) -> list[str]:
-    """Partitions that Dagster does not show as materialized, or whose rows say that a clip is not stored."""
-    done = set(instance.get_materialized_partitions(AssetKey(CLIP_FILES)))
-    done &= set(instance.get_materialized_partitions(AssetKey(CLIP_METADATA)))
-    done -= set(archive.table().unfinished()["session_id"])
-    return [session_id for session_id in order if session_id not in done]
 
 
 def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:
@@ -101,7 +94,7 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
     )
     def unfinished_sessions_tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
         order = context.instance.get_dynamic_partitions(SESSIONS)
-        unfinished = unfinished_sessions(context.instance, archive, order)
+        unfinished = unfinished_sessions(context.instance, archive.table(), order)
         before = Cursor.read(context.cursor).sessions
         in_flight = sessions_in_flight(context.instance, order) if unfinished else set()
         after, due = plan_retries(before, unfinished, in_flight, now_utc())

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import tenacity
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake import Schema as DeltaSchema
@@ -21,7 +20,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from ut_clips_dagster.errors import StorageError, TableConflictError
 
 if TYPE_CHECKING:
-    import pandas as pd  # half a second to import; `ut-clips sql` does without
+    import pandas as pd  # slow to import, and not needed by `ut-clips sql`
+    import pyarrow.dataset as ds
 
 TABLE = "clip_metadata"
 MAX_COMMIT_ATTEMPTS = 12
@@ -90,6 +90,11 @@ class MetadataTable:
         self._sleep = sleep
         self._options = _storage_options(archive_uri)
 
+    @classmethod
+    def of_archive(cls, root: str) -> MetadataTable:
+        """The table of the archive that UT_CLIPS_ARCHIVE names."""
+        return cls(root if "://" in root else str(Path(root).absolute()))
+
     def replace(self, session_id: str, rows: pd.DataFrame) -> None:
         """Put these rows in place of all rows of the session, in one commit.
 
@@ -139,10 +144,12 @@ class MetadataTable:
 
     def read(self, session_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of these sessions (all when None) as a DataFrame with nullable dtypes."""
-        table = self.arrow(columns)
+        table = self.arrow()
         if table is None:
             empty = as_clip_metadata([])
             return empty if columns is None else empty.loc[:, list(columns)]
+        import pyarrow.dataset as ds
+
         condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
         return self._fetch(table, condition, columns)
 
@@ -152,10 +159,12 @@ class MetadataTable:
         table = self.arrow()
         if table is None:
             return as_clip_metadata([])[columns]
+        import pyarrow.dataset as ds
+
         condition = (ds.field("status") != "STORED") & ds.field("listed")
         return self._fetch(table, condition, columns)
 
-    def arrow(self, columns: Sequence[str] | None = None) -> ds.Dataset | None:  # noqa: ARG002 - see read
+    def arrow(self) -> ds.Dataset | None:
         """The table as an Arrow dataset, for queries; None when nothing was written yet."""
         table = self._open()
         if table is None:
@@ -165,15 +174,22 @@ class MetadataTable:
         except (DeltaError, OSError) as error:
             raise self._error("read", error) from error
 
+    def files(self) -> list[str] | None:
+        """The Parquet files that hold the rows; None when nothing was written yet."""
+        table = self._open()
+        return None if table is None else table.file_uris()
+
     def compact(self) -> bool:
         """Merge small files into one when there are many, and now and then sort all rows anew; True when it did.
 
-        What was merged before is small for a while, and merged again; once it is of full size it stays, until
-        `SORT_ABOVE_OVERLAP` such files hold the same range of sessions. So the cost of a run does not grow with the table.
+        What was merged before is small for a while, and merged again; once it is large enough it stays, until
+        `SORT_ABOVE_OVERLAP` such files hold the same range of sessions. So a run's cost does not grow with the table.
 
         Losing against another writer is no failure: the next run compacts. Not by `optimize`: two of those at a time do
         not conflict in delta-rs (1.6.6), and leave every row twice. An overwrite of what was read does conflict.
         """
+        import pyarrow.dataset as ds
+
         table = self._open()
         if table is None:
             return False
@@ -280,6 +296,8 @@ def _overlap(files: Sequence[_File]) -> int:
 
 
 def _sessions_in(dataset: ds.FileSystemDataset, paths: set[str]) -> list[str]:
+    import pyarrow.dataset as ds
+
     fragments = [fragment for fragment in dataset.get_fragments() if Path(fragment.path).name in paths]
     part = ds.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
     sessions: list[str] = part.to_table(columns=["session_id"]).column("session_id").unique().to_pylist()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,6 +178,34 @@ def test_sql_prints_csv_of_an_empty_archive() -> None:
     code, output = invoke("sql", "select session_id, size_bytes from clip_metadata", "--format", "csv")
 
     assert (code, output) == (0, "session_id,size_bytes\n")
+
+
+def test_sql_reads_the_archive_and_nothing_else(simulator: SimulatorServer, tmp_path: Path) -> None:
+    invoke("archive")
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+
+    code, output = invoke("sql", "select count(distinct session_id) > 0 as found, count(*) as n from clip_metadata")
+    refused, reason = invoke("sql", f"select * from read_csv('{tmp_path / 'secret.csv'}')")
+
+    assert (code, "True" in output, "6" in output) == (0, True, True), output
+    assert (refused, "Permission" in reason) == (1, True), reason
+    assert simulator.requests.count(Operation.LIST_SESSIONS) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("sql", ("dagster", "pandas")),
+        ("status", ("dagster_gcp", "google.cloud", "ut_clips_dagster.definitions")),
+    ],
+)
+def test_commands_that_only_read_import_little(module: str, unwanted: tuple[str, ...]) -> None:
+    """A person waits for them: Dagster takes a second to import, dagster-gcp another two."""
+    code = f"import sys, ut_clips_dagster.cli.{module}; print(*(n for n in {unwanted} if n in sys.modules))"
+
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert answer.stdout.split() == []
 
 
 @pytest.mark.usefixtures("simulator")

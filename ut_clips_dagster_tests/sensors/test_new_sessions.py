@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ut_clips_dagster.partitions import SESSIONS
@@ -98,6 +98,18 @@ def test_many_new_sessions_are_taken_over_several_ticks_of_one_page(
     assert set(platform.instance.get_dynamic_partitions(SESSIONS)) == set(platform.sessions())
 
 
+def test_half_as_many_are_taken_when_very_many_are_known(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_sessions, "MAX_NEW_PER_TICK", 6)
+    monkeypatch.setattr(new_sessions, "MANY_KNOWN", 6)
+
+    first = tick(platform, "new_sessions")
+    second = tick(platform, "new_sessions", first.cursor)
+
+    assert (len(first.asset_events or ()), len(second.asset_events or ())) == (6, 3)
+
+
 def test_a_session_whose_event_was_never_logged_is_found_again(platform: TestPlatform) -> None:
     """A daemon that dies after the tick and before its partitions are added has its cursor unchanged."""
     lost = tick(platform, "new_sessions", carry_out=False)
@@ -122,6 +134,7 @@ def uuid_of(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
+@settings(deadline=None)  # on a busy machine the first example takes long
 @given(
     st.integers(0, 700),
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.booleans()), max_size=8),

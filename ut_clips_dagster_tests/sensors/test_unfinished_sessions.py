@@ -36,12 +36,23 @@ def test_retries_come_after_10_min_1_h_6_h_and_24_h_and_then_no_more() -> None:
 
 
 def test_a_session_in_flight_is_not_tried_and_waits_from_its_end() -> None:
-    before = {"a": Tries(since=NOW - timedelta(days=1))}
+    before = {"a": Tries(retries=1, since=NOW - timedelta(days=1))}
 
     tries, due = plan_retries(before, ["a"], {"a"}, NOW)
 
     assert due == []
-    assert tries["a"].since == NOW
+    assert tries["a"] == Tries(retries=1, since=NOW)
+
+
+def test_sessions_that_wait_for_their_first_run_take_no_room_in_the_cursor() -> None:
+    """A first crawl queues thousands; Dagster keeps the cursor of every tick."""
+    keys = [str(number) for number in range(10_000)]
+
+    queued, due = plan_retries({}, keys, set(keys), NOW)
+    later, _ = plan_retries(queued, keys, set(keys[1:]), NOW)
+
+    assert (queued, due) == ({}, [])
+    assert later == {"0": Tries(since=NOW)}
 
 
 def test_a_finished_session_is_forgotten() -> None:

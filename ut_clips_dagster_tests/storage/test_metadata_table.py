@@ -199,6 +199,54 @@ def test_many_small_files_are_compacted_without_loss(tmp_path: Path, monkeypatch
     assert len(table.read()) == 11
 
 
+def test_compaction_leaves_large_files_alone_until_many_hold_the_same_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run costs must not grow with the table; nor may the files that a replacement reads."""
+    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 3)
+    monkeypatch.setattr(metadata_table, "SMALL_BYTES", 14_000)
+    monkeypatch.setattr(metadata_table, "SORT_ABOVE_OVERLAP", 3)
+    table = MetadataTable(str(tmp_path))
+    number, most, kept = 0, 0, []
+    for _ in range(60):
+        for _ in range(4):  # so that every round has enough small files
+            table.replace(f"{number * 7919 % 1000:03}", rows(f"{number * 7919 % 1000:03}", 8))
+            number += 1
+        before = large_files(table)
+        assert table.compact()
+        after = large_files(table)
+        kept.append(before <= after)
+        most = max(most, len(table.files() or []))
+    found = table.read()
+    assert (len(found), found["session_id"].nunique()) == (8 * number, number)
+    assert not found["clip_uuid"].duplicated().any()
+    assert kept.count(False) >= 1
+    assert kept.count(False) < len(kept) / 4
+    assert most <= 8
+
+
+def large_files(table: MetadataTable) -> set[str]:
+    files = {Path(name) for name in table.files() or []}
+    return {path.name for path in files if path.stat().st_size >= metadata_table.SMALL_BYTES}
+
+
+def test_a_replaced_session_of_a_large_file_keeps_its_new_rows_when_small_files_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 2)
+    monkeypatch.setattr(metadata_table, "SMALL_BYTES", 14_000)
+    table = MetadataTable(str(tmp_path))
+    table.rewrite(pd.concat([rows(f"s{n}", 20) for n in range(20)], ignore_index=True))
+    for name in ("s3", "new", "it's", "s9", "newer"):
+        table.replace(name, rows(name, 1, clip_name="new"))
+
+    assert table.compact()
+
+    assert len(table.files() or []) == 2
+    assert list(table.read(["s3", "new", "it's", "s9", "newer"])["clip_name"]) == ["new"] * 5
+    assert len(table.read()) == 18 * 20 + 5
+
+
 def test_two_compactions_at_the_same_time_do_not_repeat_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`optimize` of delta-rs does: both of its commits succeed."""
     monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 3)

@@ -1,0 +1,57 @@
+"""What the Dagster instance and the table say about all known sessions, whatever their number.
+
+Imports little: `ut-clips status` must not wait for the definitions and the clients of the cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+
+USERTESTING_SESSIONS = "usertesting_sessions"
+CLIP_LIST = "clip_list"
+CLIP_URLS = "clip_urls"
+CLIP_FILES = "clip_files"
+CLIP_METADATA = "clip_metadata"
+
+IN_FLIGHT = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+def materialized_sessions(instance: DagsterInstance, asset: str) -> set[str]:
+    """Sessions that Dagster shows as materialized."""
+    return set(instance.get_materialized_partitions(AssetKey(asset)))
+
+
+def unfinished_sessions(instance: DagsterInstance, table: MetadataTable, order: Sequence[str]) -> list[str]:
+    """Partitions that Dagster does not show as materialized, or whose rows say that a clip is not stored."""
+    done = materialized_sessions(instance, CLIP_FILES)
+    done &= materialized_sessions(instance, CLIP_METADATA)
+    done -= set(table.unfinished()["session_id"])
+    return [session_id for session_id in order if session_id not in done]
+
+
+def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
+    """Sessions that a queued or running run holds."""
+    position = {key: index for index, key in enumerate(order)}
+    in_flight: set[str] = set()
+    for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
+        if key := run.tags.get(PARTITION_NAME_TAG):
+            in_flight.add(key)
+        first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+        if first in position and last in position:
+            in_flight.update(order[position[first] : position[last] + 1])
+    return in_flight
