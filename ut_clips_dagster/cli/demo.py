@@ -117,15 +117,14 @@ def _recorded(home: Path, sessions: set[str]) -> bool:
 
 
 def _print_table(table: MetadataTable) -> None:
-    rows = table.read(columns=["session_id", "clip_name", "status", "size_bytes", "storage_path"])
+    rows = table.read(columns=["session_id", "clip_name", "status", "size_bytes"])
     shown = Table(title=f"clip_metadata: {len(rows)} clips")
-    for column in ("session", "clip", "status", "bytes", "file"):
-        shown.add_column(column, no_wrap=True)
+    shown.add_column("session", no_wrap=True, min_width=8)
+    shown.add_column("clip", no_wrap=True, overflow="ellipsis", ratio=1)
+    shown.add_column("status", no_wrap=True, min_width=6)
+    shown.add_column("bytes", no_wrap=True, min_width=5, justify="right")
     for row in rows.sort_values(["session_id", "clip_name"]).itertuples(index=False):
-        path = str(row.storage_path)
-        shown.add_row(
-            str(row.session_id)[:8], str(row.clip_name), str(row.status), str(row.size_bytes), f"…{path[-24:]}"
-        )
+        shown.add_row(str(row.session_id)[:8], str(row.clip_name), str(row.status), str(row.size_bytes))
     console.print(shown)
 
 

@@ -102,20 +102,22 @@ def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[s
 
 def print_status(*, as_json: bool) -> None:
     """Print the status as tables, or as one JSON object."""
-    status = read_status(*_open())
+    table = _table()  # first: a wrong setting is told before Dagster is imported
+    with open_instance() as instance:
+        status = read_status(instance, table)
     if as_json:
         typer.echo(json.dumps(asdict(status), indent=1))
         return
-    table = Table("", "", show_header=False, title=f"Archive {status.archive}")
-    table.add_row("sessions", f"{status.sessions:,}")
-    table.add_row("  archived", f"{status.archived:,}")
-    table.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
-    table.add_row("clips", f"{sum(status.clips.values()):,}")
+    shown = Table("", "", show_header=False, title=f"Archive {status.archive}")
+    shown.add_row("sessions", f"{status.sessions:,}")
+    shown.add_row("  archived", f"{status.archived:,}")
+    shown.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
+    shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
-        table.add_row(f"  {state}", f"{count:,}")
-    table.add_row("bytes stored", f"{status.size_bytes:,}")
-    table.add_row("the rest", str(status.rest) if status.unfinished else "nothing: all is archived")
-    console.print(table)
+        shown.add_row(f"  {state}", f"{count:,}")
+    shown.add_row("bytes stored", f"{status.size_bytes:,}")
+    shown.add_row("the rest", str(status.rest) if status.unfinished else "nothing: all is archived")
+    console.print(shown)
     for session in status.unfinished_sessions[:MAX_SHOWN]:
         state = "queued or running" if session.in_flight else "unfinished"
         console.print(f"Session {session.session_id}: {state}", highlight=False)
@@ -127,16 +129,16 @@ def print_status(*, as_json: bool) -> None:
 
 def print_plan(sessions: int | None, *, as_json: bool) -> None:
     """Print what archiving all that is unfinished, or so many new sessions, will cost."""
-    instance, table = _open()
-    if sessions is None:
-        wanted = unfinished_sessions(instance, table, instance.get_dynamic_partitions(SESSIONS))
-    else:
-        wanted = [f"new {number}" for number in range(sessions)]
+    table = _table()
     rows = table.read(columns=["session_id", "status", "listed", "generation_attempts", "waited_s"])
-    answer = plan_for(instance, rows, wanted)
+    with open_instance() as instance:
+        if sessions is None:
+            wanted = unfinished_sessions(instance, table, instance.get_dynamic_partitions(SESSIONS))
+        else:
+            wanted = [f"new {number}" for number in range(sessions)]
+        answer = plan_for(instance, rows, wanted)
     typer.echo(json.dumps(asdict(answer)) if as_json else str(answer))
 
 
-def _open() -> tuple[DagsterInstance, MetadataTable]:
-    table = MetadataTable.of_archive(load_settings(api=False).archive)
-    return open_instance(), table
+def _table() -> MetadataTable:
+    return MetadataTable.of_archive(load_settings(api=False).archive)
