@@ -76,10 +76,10 @@ def cost_of_run(place: Place, server: SimulatorServer, clips: int) -> RunCost:
     listings: list[float] = []
     get = DagsterInstance.get_dynamic_partitions
 
-    def timed(self: DagsterInstance, name: str) -> Sequence[str]:
+    def timed(self: DagsterInstance, partitions_def_name: str) -> Sequence[str]:
         begun = time.monotonic()
         try:
-            return get(self, name)
+            return get(self, partitions_def_name)
         finally:
             listings.append(time.monotonic() - begun)
 

@@ -74,14 +74,14 @@ def clip_assets(
                 finished[result.session_id] = result
             if not alone or result.error or result.from_documents:
                 _log(context, result, selected, uri)
-    if context.selected_asset_check_keys:
+    if alone and not errors:
+        metadata = event_metadata(finished[keys[0]], uri)
+        yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
+    if context.selected_asset_check_keys:  # after the results, which they are about
         yield from check_results(context, archive, session_ids)
     if errors:
         raise _failure(errors, len(keys))
-    if alone:
-        metadata = event_metadata(finished[keys[0]], uri)
-        yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
-    elif _others_selected(context):
+    if not alone and _others_selected(context):
         yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
             _log(context, result, selected, uri)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import pandas as pd
-from dagster import AssetMaterialization
+from dagster import AssetMaterialization, DagsterEvent
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from ut_clips_dagster.archive.records import SessionRecords
@@ -55,16 +55,20 @@ def archive_once(only: Sequence[str]) -> bool:
 def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[str]) -> bool:
     """Run the job over these sessions in as few runs as can be; True when all of them are finished."""
     job = platform.definitions.resolve_job_def(JOB)
+    failures: list[str] = []
     with watching(len(wanted)):
         for piece in _bridged(wanted, order):
             span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
-            job.execute_in_process(
+            run = job.execute_in_process(
                 instance=platform.instance,
                 partition_key=piece[0] if len(piece) == 1 else None,
                 tags=None if len(piece) == 1 else span,
                 raise_on_error=False,
                 run_config=QUIET,
             )
+            failures += [_reason(event) for event in run.all_events if event.is_step_failure]
+    for failure in failures:
+        errors.print(failure, markup=False, highlight=False, soft_wrap=True)
     return _summary(platform, wanted)
 
 
@@ -138,17 +142,22 @@ def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
             continue
         clips += len(record.clip_files.files)
         size += sum(f.size_bytes for f in record.clip_files.files)
-        if session_id in unfinished:
-            reasons = [f"clip {p.clip_uuid}: {p.status}: {p.error}" for p in record.clip_files.problems]
-            reason = "\n  ".join(reasons) or "see its partition's failure in the Dagster UI"
-            errors.print(
-                f"Session {session_id} is unfinished:\n  {reason}", markup=False, highlight=False, soft_wrap=True
-            )
     console.print(
         f"{len(wanted) - len(unfinished)} of {len(wanted)} sessions archived: {clips} clips, {size:,} bytes, "
         f"in {platform.archive.store().uri}"
     )
     return not unfinished
+
+
+def _reason(event: DagsterEvent) -> str:
+    """Our own failure names every session; of anything else, the error that it was."""
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else "The run failed; see the Dagster UI."
 
 
 def _session_id(text: str) -> str:

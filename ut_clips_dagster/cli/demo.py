@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ut_clips_dagster.archive.records import SESSIONS, SessionRecords
 from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
@@ -43,7 +44,7 @@ def run_demo(*, exit_when_done: bool, port: int) -> None:
     home = HOME.absolute()
     shutil.rmtree(home, ignore_errors=True)
     (home / "dagster").mkdir(parents=True)
-    shutil.copy("dagster.yaml", home / "dagster" / "dagster.yaml")
+    shutil.copy(INSTANCE_CONFIG, home / "dagster")
     config = SimulatorConfig(time_scale=TIME_SCALE, appear_every_s=None if exit_when_done else SESSION_EVERY_S)
     port = _free_port(port)
     with SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 
 DEFAULT_HOME = Path(".dagster")
-INSTANCE_CONFIG = Path("dagster.yaml")
+INSTANCE_CONFIG = Path(__file__).parents[1] / "dagster.yaml"
+"""The instance's configuration we ship; the project's own `dagster.yaml` is a link to it."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def dagster_home() -> Path:
         os.environ["DAGSTER_HOME"] = str(home)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not (home / INSTANCE_CONFIG).exists() and INSTANCE_CONFIG.exists():
-            shutil.copy(INSTANCE_CONFIG, home / INSTANCE_CONFIG)
+        if not (home / INSTANCE_CONFIG.name).exists():
+            shutil.copy(INSTANCE_CONFIG, home)
     except OSError as error:
         raise SettingsError(f"DAGSTER_HOME {home} cannot be used: {error.strerror}.") from error
     return home

@@ -223,3 +223,14 @@ def test_every_command_explains_itself(command: str) -> None:
 
     assert code == 0
     assert "Usage" in output
+
+
+def test_archive_says_why_a_session_could_not_even_be_listed(simulator: SimulatorServer) -> None:
+    bad = simulator.world.sessions()[0].session_id
+    simulator.faults.add(f"forbidden:operation=list_clips,session_id={bad}")
+
+    code, output = invoke("archive")
+
+    assert code == 2
+    assert f"The Results API answered 403 for the clips of session {bad}" in " ".join(output.split())
+    assert "3 of 4 sessions archived" in output

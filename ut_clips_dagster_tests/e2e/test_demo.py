@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
 UT_CLIPS = Path(sys.executable).parent / "ut-clips"
 
 
 def test_the_demo_ends_by_itself_with_all_sessions_archived_and_prints_the_table(tmp_path: Path) -> None:
-    shutil.copy(PROJECT / "dagster.yaml", tmp_path)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("UT_CLIPS", "DAGSTER"))}
 
     demo = subprocess.run(
