@@ -30,11 +30,13 @@ PRIORITY = 2
 OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
 READ_TO_END_EVERY = timedelta(days=1)
-MAX_NEW_PER_TICK = 20
-"""Each new session costs Dagster five events, a partition and a share of a run: about 0.1 s in SQLite. A tick is to
-take less than 5 s; the rest of the page waits for the next. 20 in five minutes are more than the budget archives."""
-MANY_KNOWN = 50_000
-"""From here on half as many: to create a run, Dagster lists all partitions four times (0.4 s each at 100,000)."""
+MOST_NEW_PER_TICK = ((5_000, 50), (50_000, 20))
+"""(known sessions below, new ones taken): a tick is to take less than 5 s, and the rest of the page waits for the next.
+
+A new session costs Dagster five events, a partition and a share of a run, 0.08 s in SQLite; and to create a run, Dagster
+lists all partitions four times (0.4 s each at 100,000)."""
+FEWEST_NEW_PER_TICK = 10
+"""Ten in five minutes are as many as the request budget archives."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,11 @@ class Cursor(BaseModel):
         except ValidationError:
             log.warning("The cursor of new_sessions cannot be read; the session lists are read from their beginning.")
             return cls()
+
+
+def most_new(known: int) -> int:
+    """How many new sessions a tick takes when so many are known."""
+    return next((most for below, most in MOST_NEW_PER_TICK if known < below), FEWEST_NEW_PER_TICK)
 
 
 def next_state(state: CrawlState, page: SessionPage, new: int, now: datetime, *, all_taken: bool) -> CrawlState:
@@ -154,7 +161,7 @@ def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batc
             return SensorResult(skip_reason=f"Test {test_id}: {error}", cursor=kept.model_dump_json())
         known = set(context.instance.get_dynamic_partitions(SESSIONS))
         unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
-        taken = unknown[: MAX_NEW_PER_TICK if len(known) < MANY_KNOWN else MAX_NEW_PER_TICK // 2]
+        taken = unknown[: most_new(len(known))]
         events = take_sessions(archive.records(), test_id, taken)
         following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
         if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:

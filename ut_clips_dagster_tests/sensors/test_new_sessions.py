@@ -90,7 +90,7 @@ def test_a_test_that_does_not_exist_is_named_and_does_not_stop_the_others(
 def test_many_new_sessions_are_taken_over_several_ticks_of_one_page(
     platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(new_sessions, "MAX_NEW_PER_TICK", 5)
+    monkeypatch.setattr(new_sessions, "MOST_NEW_PER_TICK", ((1_000, 5),))
     cursor = None
     for _ in range(3):
         cursor = tick(platform, "new_sessions", cursor).cursor
@@ -98,11 +98,8 @@ def test_many_new_sessions_are_taken_over_several_ticks_of_one_page(
     assert set(platform.instance.get_dynamic_partitions(SESSIONS)) == set(platform.sessions())
 
 
-def test_half_as_many_are_taken_when_very_many_are_known(
-    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(new_sessions, "MAX_NEW_PER_TICK", 6)
-    monkeypatch.setattr(new_sessions, "MANY_KNOWN", 6)
+def test_fewer_are_taken_when_more_are_known(platform: TestPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_sessions, "MOST_NEW_PER_TICK", ((6, 6), (12, 3)))
 
     first = tick(platform, "new_sessions")
     second = tick(platform, "new_sessions", first.cursor)
