@@ -33,7 +33,7 @@ READ_TO_END_EVERY = timedelta(days=1)
 MOST_NEW_PER_TICK = ((5_000, 50), (50_000, 20))
 """(known sessions below, new ones taken): a tick is to take less than 5 s, and the rest of the page waits for the next.
 
-A new session costs Dagster five events, a partition and a share of a run, 0.08 s in SQLite; and to create a run, Dagster
+A new session costs Dagster five events, a partition and a share of a run, 0.08 s in SQLite; and to create a run it
 lists all partitions four times (0.4 s each at 100,000)."""
 FEWEST_NEW_PER_TICK = 10
 """Ten in five minutes are as many as the request budget archives."""
