@@ -36,7 +36,7 @@ MOST_NEW_PER_TICK = ((5_000, 50), (50_000, 20))
 A new session costs Dagster five events, a partition and a share of a run, 0.08 s in SQLite; and to create a run it
 lists all partitions four times (0.4 s each at 100,000)."""
 FEWEST_NEW_PER_TICK = 10
-"""Ten in five minutes are as many as the request budget archives."""
+"""Ten in five minutes are as many as the request budget archives, at two clips a session."""
 
 log = logging.getLogger(__name__)
 
