@@ -221,7 +221,9 @@ class Scheduler:
     def _early(self, now: float, due_s: float) -> Action:
         """All is started and none is likely done: ask for one clip at a time, with growing delays."""
         work = min(self._generating, key=lambda w: (w.polls, w.started_at))
-        apart_s = max(self.policy.delay_s(self._early_polls + 1), TAIL_PATIENCE * (now - self._begun_at))
+        apart_s = self.policy.delay_s(self._early_polls + 1)
+        if self._early_polls:  # else the last one found its clip ready: all are waited for too long
+            apart_s = max(apart_s, TAIL_PATIENCE * (now - self._begun_at))
         at = max(self._early_at + apart_s, work.asked_at + self.policy.delay_s(work.polls))
         if at <= now:
             self._early_at, self._early_polls = now, self._early_polls + 1

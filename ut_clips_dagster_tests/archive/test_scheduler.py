@@ -147,6 +147,15 @@ class TestAlone:
         assert isinstance(action, WaitUntil)
         assert action.at - 4103 > 20
 
+    def test_they_follow_each_other_while_they_find_clips_ready(self) -> None:
+        """Else a time learned too long would never be unlearned: clips are only asked for when they are that old."""
+        made = scheduler("a", "b", "c")
+        start(made, 0), start(made, 1000), start(made, 2000)
+        made.still_generating(take(made, 2000), 2000)
+        made.generated(take(made, 4000), 4000)
+        made.generated(take(made, 4003), 4003)
+        assert take(made, 4006).started_at == 2000
+
 
 class TestBounds:
     def test_after_the_last_poll_a_clip_is_given_up(self) -> None:
