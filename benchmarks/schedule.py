@@ -20,6 +20,7 @@ from ut_clips_dagster.archive.scheduler import PollingPolicy
 
 POLICY = PollingPolicy()
 SEEDS = 5
+SESSIONS_PER_RUN = 10
 
 Draw = Callable[[random.Random], float]
 DISTRIBUTIONS: dict[str, Draw] = {
@@ -78,6 +79,24 @@ def ours(processes: int, policy: PollingPolicy = POLICY) -> Callable[[Simulation
                 archive(api, mine, progress, policy, interactive=False, discover=process == 0, seed=process)
 
             simulation.spawn(run, at=process * 1.7 * api.world.window_s / 60)
+
+    return start
+
+
+def in_runs(processes: int) -> Callable[[Simulation, SimulatedApi, Progress], None]:
+    """As the sensors' runs: ten sessions each, so many at a time, some seconds from one's end to the next's start."""
+
+    def start(simulation: Simulation, api: SimulatedApi, progress: Progress) -> None:
+        dice, everything = random.Random(processes), list(range(len(api.world.sessions)))
+        runs = [everything[at : at + SESSIONS_PER_RUN] for at in range(0, len(everything), SESSIONS_PER_RUN)]
+
+        def one_after_the_other() -> None:
+            while runs:
+                archive(api, runs.pop(0), progress, POLICY, interactive=False, seed=len(runs))
+                simulation.sleep(dice.uniform(2, 6))
+
+        for process in range(processes):
+            simulation.spawn(one_after_the_other, at=process * 3.0)
 
     return start
 
@@ -169,6 +188,8 @@ def main() -> None:
             report(f"100/300, {name}", large[:3], {f"ours, {processes} proc.": ours(processes)})
     draw = DISTRIBUTIONS["log-normal 8 s, 0.5"]
     report("100/300, log-normal 8 s, 0.5", [make_world(100, 300, draw, 0)], others)
+    in_tens = [make_world(200, 600, draw, seed) for seed in range(3)]
+    report("200/600 in runs of 10", in_tens, {f"ours, {n} at a time": in_runs(n) for n in (1, 2, 4, 8)})
     report("300/60, mostly empty sessions", [make_world(300, 60, draw, seed) for seed in range(3)], {"ours": ours(1)})
     report("10/300, up to 50 clips", [make_world(10, 300, draw, seed) for seed in range(3)], {"ours": ours(1)})
     for factor in (10, 20):

@@ -66,6 +66,7 @@ class Pacer:
     _alone_so_far: bool | None = field(default=None, init=False)
     _others: int = field(default=0, init=False)
     _others_before: int = field(default=0, init=False)
+    _others_seen: bool = field(default=False, init=False)
     _answered_at: float = field(default=0.0, init=False)
     _not_before: float = field(default=0.0, init=False)
     _sent_at: float | None = field(default=None, init=False)
@@ -169,11 +170,15 @@ class Pacer:
             self._alone_so_far = self._alone_so_far is not False and remaining >= self.remaining
             if now - self._answered_at <= self._late_s:
                 self._share_with(self.remaining - remaining)
+                self._others_seen = True
             self._answered_at = now
             self.remaining = min(self.remaining, remaining)
             return
         if self._window_ends_at is None:  # our first answer: whoever used the window so far goes on
             self._others = self._others_before = max(0, self.limit - 1 - remaining)
+        elif not self._others_seen:  # two that leave the window to each other send too seldom to see that it is left
+            self._others = self._others_before = self._others // 2
+        self._others_seen = False
         self._window_ends_at, self._answered_at = ends_at, now
         self.remaining = remaining
         self._opened_last = remaining >= self.limit - 1
@@ -194,6 +199,7 @@ class Pacer:
         known_s = self._window_ends_at - now if self._window_ends_at is not None else None
         wait_s = next((s for s in (reset_s, retry_after_s, known_s) if s is not None and s > 0), self.period_s)
         self._others = self._others_before = self.remaining + 1
+        self._others_seen = True
         self._alone_so_far = False
         self.remaining = 0
         self._window_ends_at = now + wait_s

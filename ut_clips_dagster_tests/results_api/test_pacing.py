@@ -288,6 +288,27 @@ class TestSpread:
             clock.now = max(clock.now, ends_at)
         assert used[-1] == 10
 
+    def test_two_batches_that_leave_all_to_each_other_soon_use_whole_windows(self, clock: Clock) -> None:
+        """Each joined a window used up by a third, now gone; each sends too seldom to see the other."""
+        batches = [Pacer(clock, clock.sleep, jitter=lambda: 0.05, spread=True) for _ in range(2)]
+        for batch in batches:
+            batch.acquire()
+            batch.observe(200, counters(0, 30))
+        clock.now += 30
+        used, ends_at = [], 0.0
+        while len(used) <= 6:
+            turn = min(batches, key=Pacer.delay_s)
+            clock.sleep(turn.delay_s())
+            turn.acquire()
+            if clock.now >= ends_at:
+                ends_at = clock.now + 60
+                used.append(0)
+            used[-1] += 1
+            turn.observe(200, counters(10 - used[-1], math.ceil(ends_at - clock.now)))
+            clock.now += 0.15
+        assert used[0] < 10
+        assert used[4:6] == [10, 10]
+
     def test_requests_that_take_long_begin_earlier(self, pacer: Pacer, clock: Clock) -> None:
         for left in range(9, 4, -1):
             pacer.acquire()
