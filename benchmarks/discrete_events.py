@@ -21,7 +21,8 @@ from ut_clips_dagster.archive.documents import ListedClip
 from ut_clips_dagster.archive.poller import ClipGivenUp, ClipPoller, LinkIssued, SessionListed
 from ut_clips_dagster.archive.scheduler import PollingPolicy
 from ut_clips_dagster.results_api.models import ClipDetails, ClipListing, ClipStatus
-from ut_clips_dagster.results_api.pacing import PacedTransport, Pacer
+from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
+from ut_clips_dagster.results_api.window import Window
 
 
 class StoppedError(BaseException):
@@ -184,22 +185,24 @@ class PacedApi:
 
     def __init__(self, api: SimulatedApi, seed: int = 0) -> None:
         dice = random.Random(seed)
-        self.pacer = Pacer(api.simulation.clock, api.simulation.sleep, jitter=lambda: dice.uniform(0, 0.1))
+        window = Window(jitter=lambda: dice.uniform(0, 0.1))
+        self.pacer = Pacer(api.simulation.clock, api.simulation.sleep, window)
         self._transport = PacedTransport(api, self.pacer)
 
     def list_sessions(self) -> None:
-        self._get("/")
+        self._get(Operation.LIST_SESSIONS, "/")
 
     def list_clips(self, session_id: str) -> ClipListing:
-        self._get(f"/{session_id}")
+        self._get(Operation.LIST_CLIPS, f"/{session_id}")
         return ClipListing.model_construct(study_uuid="", clips=())
 
     def request_clip(self, session_id: str, clip_uuid: str) -> ClipDetails:
-        text = self._get(f"/{session_id}/{clip_uuid}")
+        text = self._get(Operation.REQUEST_CLIP, f"/{session_id}/{clip_uuid}")
         return ClipDetails.model_construct(clip_uuid=clip_uuid, status=ClipStatus(text), clip_url="link")
 
-    def _get(self, path: str) -> str:
-        return self._transport.handle_request(httpx.Request("GET", f"http://api{path}")).text
+    def _get(self, operation: Operation, path: str) -> str:
+        request = httpx.Request("GET", f"http://api{path}", extensions={OPERATION: operation})
+        return self._transport.handle_request(request).text
 
 
 @dataclass

@@ -23,8 +23,9 @@ from ut_clips_dagster.archive.scheduler import (
 from ut_clips_dagster.errors import ClipGenerationError, ClipNotReadyError, ClipsError, InvalidAnswerError
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.results_api.models import ClipListing, ClipStatus, now_utc
-from ut_clips_dagster.results_api.pacing import MAX_WAIT_S
+from ut_clips_dagster.results_api.pacing import MAX_WAIT_S, Operation
 
+POLLED = (Operation.LIST_CLIPS, Operation.REQUEST_CLIP)
 LINK_LIFE = timedelta(minutes=15)
 """Validity of a clip's link (OpenAPI document)."""
 
@@ -127,19 +128,23 @@ class ClipPoller:
             what came of it; or the seconds to wait before the next step is worth while (0 when a request was sent
             and only moved things on); or None when nothing is left to ask for.
         """
-        pacer = self._api.pacer
-        ahead = self.scheduler.requests_ahead()
-        pacer.spread = not self._interactive and ahead > pacer.available()
-        if ahead and 0 < (delay := pacer.delay_s()) <= MAX_WAIT_S:
-            return delay  # what would wait longer is sent on, to be refused by the pacer
-        self.scheduler.budget = Budget(pacer.limit, pacer.period_s)
+        pacer, scheduler = self._api.pacer, self.scheduler
+        ahead, window = scheduler.requests_ahead(), pacer.window(Operation.REQUEST_CLIP)
+        window.spread = not self._interactive and ahead > pacer.available(Operation.REQUEST_CLIP)
+        scheduler.budget = Budget(window.limit, window.period_s)
+        # what would wait longer than the pacer does is sent on, to be refused by it
+        waits = {o: s if 0 < (s := pacer.delay_s(o)) <= MAX_WAIT_S else 0 for o in POLLED}
+        if ahead and (wait_s := min(waits.values())):
+            return wait_s
         now = self._clock()
-        action = self.scheduler.next_action(now)
+        action = scheduler.next_action(
+            now, may_list=not waits[Operation.LIST_CLIPS], may_request=not waits[Operation.REQUEST_CLIP]
+        )
         match action:
             case None:
                 return None
             case WaitUntil(at):
-                return max(at - now, 0.001)
+                return max(min([at - now, *filter(None, waits.values())]), 0.001)
             case ListSession(session_id):
                 return self._list(session_id)
             case RequestClip(work):

@@ -142,20 +142,20 @@ class Scheduler:
         """A generated clip whose link died before it was used: one request gives a new one."""
         self._ready.append(work)
 
-    def next_action(self, now: float) -> Action | None:
-        """What to send now; None when nothing is left to ask for."""
+    def next_action(self, now: float, *, may_list: bool = True, may_request: bool = True) -> Action | None:
+        """What to send now; None when nothing is left to ask for.
+
+        Args:
+            now: seconds of the pipeline's clock.
+            may_list: the budget allows a session's list now.
+            may_request: it allows a request for a clip; the two differ where the API counts them apart.
+        """
         self._begun_at = min(now, self._begun_at)
-        if self._ready:
-            return RequestClip(self._ready.popleft())
-        to_start = bool(self._unstarted or self._unlisted)
-        if to_start and self._is_ending():
-            return self._start()
-        due_s = self._times.ready_by(EARLY_SHARE if to_start else EARLY_SHARE_AT_END)
-        if likely := [w for w in self._generating if self._likely_at(w, due_s) <= now]:
-            return self._take(min(likely, key=lambda w: w.started_at))
-        if to_start:
-            return self._start()
-        return self._early(now, due_s) if self._generating else None
+        if may_request and (action := self._next(now, may_list=may_list)):
+            return action
+        if may_list and self._unlisted:
+            return self._list()
+        return WaitUntil(math.inf) if self.requests_ahead() else None
 
     def still_generating(self, work: ClipWork, now: float) -> bool:
         """The clip is not ready; False when its polls are used up, and it is given up."""
@@ -196,6 +196,19 @@ class Scheduler:
             + len(self._ready)
         )
 
+    def _next(self, now: float, *, may_list: bool) -> Action | None:
+        if self._ready:
+            return RequestClip(self._ready.popleft())
+        to_start = bool(self._unstarted or (self._unlisted and may_list))
+        if to_start and self._is_ending():
+            return self._start()
+        due_s = self._times.ready_by(EARLY_SHARE if to_start else EARLY_SHARE_AT_END)
+        if likely := [w for w in self._generating if self._likely_at(w, due_s) <= now]:
+            return self._take(min(likely, key=lambda w: w.started_at))
+        if to_start:
+            return self._start()
+        return self._early(now, due_s) if self._generating else None
+
     def _clips_per_session(self) -> float:
         return (GUESSED_CLIPS + self._clips_found) / (1 + self._sessions_listed)
 
@@ -207,6 +220,9 @@ class Scheduler:
     def _start(self) -> Action:
         if self._unstarted:
             return RequestClip(self._unstarted.popleft())
+        return self._list()
+
+    def _list(self) -> Action:
         self._sessions_listed += 1
         return ListSession(self._unlisted.popleft())
 

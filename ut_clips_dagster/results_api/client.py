@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import httpx
@@ -21,7 +21,7 @@ from ut_clips_dagster.errors import (
 )
 from ut_clips_dagster.results_api.auth import BearerAuth, TokenSource
 from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage
-from ut_clips_dagster.results_api.pacing import PacedTransport, Pacer
+from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
 from ut_clips_dagster.results_api.redaction import redact_http_logs
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -83,9 +83,9 @@ class ResultsApi:
         Raises:
             NotFoundError: the test does not exist or is of a kind the API does not serve.
         """
-        return self._get(
-            "sessionResults", SessionPage, f"the sessions of test {test_id}", testId=test_id, limit=limit, offset=offset
-        )
+        what = f"the sessions of test {test_id}"
+        params: dict[str, str | int] = {"testId": test_id, "limit": limit, "offset": offset}
+        return self._get(Operation.LIST_SESSIONS, "sessionResults", SessionPage, what, params)
 
     def list_clips(self, session_id: str) -> ClipListing:
         """All clips of a session.
@@ -93,25 +93,41 @@ class ResultsApi:
         Raises:
             NotFoundError: the session is unknown, deleted, or of a product without video.
         """
-        return self._get(f"sessionResults/{session_id}/clips", ClipListing, f"the clips of session {session_id}")
+        what = f"the clips of session {session_id}"
+        return self._get(Operation.LIST_CLIPS, f"sessionResults/{session_id}/clips", ClipListing, what)
 
     def request_clip(self, session_id: str, clip_uuid: str) -> ClipDetails:
         """Ask for a clip: this *is* the request for its generation, and for a new link once it is generated."""
         what = f"clip {clip_uuid} of session {session_id}"
-        return self._get(f"sessionResults/{session_id}/clips/{clip_uuid}", ClipDetails, what)
+        path = f"sessionResults/{session_id}/clips/{clip_uuid}"
+        return self._get(Operation.REQUEST_CLIP, path, ClipDetails, what)
 
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
         self._tokens.close()
 
-    def _get(self, path: str, model: type[AnswerT], what: str, **params: str | int) -> AnswerT:
-        answer: AnswerT = self._retrying(self._attempt, path, model, what, params)
+    def _get(
+        self,
+        operation: Operation,
+        path: str,
+        model: type[AnswerT],
+        what: str,
+        params: Mapping[str, str | int] | None = None,
+    ) -> AnswerT:
+        answer: AnswerT = self._retrying(self._attempt, operation, path, model, what, params)
         return answer
 
-    def _attempt(self, path: str, model: type[AnswerT], what: str, params: dict[str, str | int]) -> AnswerT:
+    def _attempt(
+        self,
+        operation: Operation,
+        path: str,
+        model: type[AnswerT],
+        what: str,
+        params: Mapping[str, str | int] | None,
+    ) -> AnswerT:
         try:
-            response = self._http.get(path, params=params)
+            response = self._http.get(path, params=params, extensions={OPERATION: operation})
         except httpx.TransportError as error:
             reason = type(error).__name__
             raise ApiUnavailableError(

@@ -7,91 +7,70 @@ service of ours is needed.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 import httpx
 
 from ut_clips_dagster.errors import BudgetExhaustedError
+from ut_clips_dagster.results_api.window import TOO_MANY_REQUESTS, Window
 
-DEFAULT_LIMIT = 10
-DEFAULT_PERIOD_S = 60.0
 MAX_WAIT_S = 900.0
-MAX_JITTER_S = 0.1
-RESET_ROUNDING_S = 1.0
-LATE_SHARE = 0.25
-"""A batch spends a window in its last quarter, and leaves it to others before that."""
-HEADROOM = 1.5
-"""When requests take long, a batch begins so many times earlier than they would just fit in."""
-SMOOTHING = 0.3
-"""Weight of the newest request in how long requests take."""
-ALWAYS_TRIED = 3
-"""A batch asks again while fewer requests of the window than this are used, whatever others did before."""
-TOO_MANY_REQUESTS = 429
+OPERATION = "operation"
+"""Name of the request's extension that tells its `Operation`."""
+
+
+class Operation(Enum):
+    """The API's operations, by the last part of their `operationId`."""
+
+    LIST_SESSIONS = "getSessionSummaryResults"
+    LIST_CLIPS = "getClips"
+    REQUEST_CLIP = "getClipDetails"
 
 
 @dataclass
 class Pacer:
-    """Says when the next request may be sent.
+    """Says when the next request may be sent, and counts.
 
-    Two ways of spending a window:
-
-    - at once (an interactive run);
-    - late (`spread`, a batch): one request opens the window, the others follow evenly in its last quarter. Until then
-      they are there for whoever else asks; what is left then is used. Only the process that opened the last window,
-      or saw nobody else in it, opens the next at once: the others cannot tell whether it is open without spending a
-      request, so they ask in the last quarter, and whoever finds the window unopened has opened it.
-
-    Batches that share a window take turns in its last quarter. Each sees from its answers how many requests the
-    others send between two of its own, and stops when that many are left: two batches stop at 1. So all are used and
-    hardly any is refused.
+    Whether the API counts for an account or for each operation is not documented (design, 1): all operations share a
+    window, until an answer proves that they do not; from then on each has its own.
 
     `waiting=False` never waits: a sensor skips its tick instead. Times are seconds of `clock`, which is monotonic.
     """
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = lambda: random.uniform(0, MAX_JITTER_S)  # noqa: S311 - no secret
+    shared: Window = field(default_factory=Window)
     waiting: bool = True
-    spread: bool = False
-    limit: int = field(default=DEFAULT_LIMIT, init=False)
-    remaining: int = field(default=DEFAULT_LIMIT, init=False)
     requests_sent: int = field(default=0, init=False)
-    _period_s: float | None = field(default=None, init=False)
-    _window_ends_at: float | None = field(default=None, init=False)
-    _opened_last: bool = field(default=False, init=False)
-    _alone_so_far: bool | None = field(default=None, init=False)
-    _others: int = field(default=0, init=False)
-    _others_before: int = field(default=0, init=False)
-    _others_seen: bool = field(default=False, init=False)
-    _answered_at: float = field(default=0.0, init=False)
-    _not_before: float = field(default=0.0, init=False)
-    _sent_at: float | None = field(default=None, init=False)
-    _request_takes_s: float = field(default=0.0, init=False)
+    _own: dict[Operation | None, Window] | None = field(default=None, init=False)
+    _last: Operation | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    @property
-    def period_s(self) -> float:
-        """Length of a window, as far as it is known."""
-        return self._period_s or DEFAULT_PERIOD_S
+    def window(self, operation: Operation | None = None) -> Window:
+        """The window that this operation's requests are counted in."""
+        if self._own is None:
+            return self.shared
+        return self._own.setdefault(operation, Window(self.shared.jitter))
 
-    def delay_s(self) -> float:
+    def delay_s(self, operation: Operation | None = None) -> float:
         """Seconds until a request may be sent; 0 when it may be sent now."""
         with self._lock:
-            return self._delay_s(self.clock())
+            return self.window(operation).delay_s(self.clock())
 
-    def available(self) -> int:
-        """Requests that may be left, as far as this process knows: all of them once the window is over."""
+    def available(self, operation: Operation | None = None) -> int:
+        """Requests that may be left of the window, as far as this process knows."""
         with self._lock:
-            return self.limit if self._is_over(self.clock()) else max(0, self.remaining)
+            return self.window(operation).available(self.clock())
 
-    def acquire(self, deadline: float | None = None) -> None:
+    def acquire(self, operation: Operation | None = None, deadline: float | None = None) -> None:
         """Wait until a request may be sent, and count it.
 
         Args:
+            operation: the request's.
             deadline: time of `clock` beyond which it does not wait; None is `MAX_WAIT_S` from now.
 
         Raises:
@@ -100,117 +79,24 @@ class Pacer:
         deadline = self.clock() + MAX_WAIT_S if deadline is None else deadline
         while True:
             with self._lock:
-                delay = self._delay_s(now := self.clock())
+                window = self.window(operation)
+                delay = window.delay_s(now := self.clock())
                 if delay <= 0:
-                    if self._is_over(now):
-                        self.remaining = self.limit
-                    self.remaining -= 1
+                    window.take(now)
                     self.requests_sent += 1
-                    self._sent_at = now
                     return
             if not self.waiting or now + delay > deadline:
                 raise BudgetExhaustedError(f"The account's request budget is used up (next request in {delay:.0f} s).")
             self.sleep(delay)
 
-    def observe(self, status: int, headers: Mapping[str, str]) -> None:
-        """Learn from an answer's counters; a 429 without them waits for Retry-After, the known reset, or 60 s."""
+    def observe(self, status: int, headers: Mapping[str, str], operation: Operation | None = None) -> None:
+        """Learn from an answer's counters."""
         with self._lock:
             now = self.clock()
-            reset_s = _seconds(headers.get("x-ratelimit-reset"))
-            remaining = _seconds(headers.get("x-ratelimit-remaining"))
-            if limit := _seconds(headers.get("x-ratelimit-limit")):
-                self.limit = max(1, int(limit))
-            if status == TOO_MANY_REQUESTS:
-                self._refused(now, reset_s, _seconds(headers.get("retry-after")))
-            elif reset_s is not None and remaining is not None:
-                self._learn(now, int(remaining), reset_s)
-
-    def _delay_s(self, now: float) -> float:
-        self._measure(now)
-        if now < self._not_before:
-            return self._not_before - now
-        ends_at = self._window_ends_at
-        if ends_at is None:
-            return 0.0
-        if now < ends_at:
-            if self.remaining <= self._left_to_others():
-                return ends_at - now
-            late_at = ends_at - RESET_ROUNDING_S - self._late_s * self.remaining / self.limit
-        else:
-            late_at = (
-                now
-                if self._opened_last or self._alone_so_far
-                else ends_at + self.period_s - RESET_ROUNDING_S - self._late_s
-            )
-        return max(0.0, late_at - now) if self.spread else 0.0
-
-    def _left_to_others(self) -> int:
-        return max(0, min(self._others, self.limit - ALWAYS_TRIED)) if self.spread else 0
-
-    @property
-    def _late_s(self) -> float:
-        """Length of the last part of a window, in which a batch spends it."""
-        return max(LATE_SHARE * self.period_s, min(self.period_s, HEADROOM * self._request_takes_s * self.limit))
-
-    def _measure(self, now: float) -> None:
-        """How long a request and all that is done with its answer takes: a late start must leave room for that."""
-        if self._sent_at is not None:
-            took_s = min(now - self._sent_at, self.period_s / self.limit)
-            self._request_takes_s += SMOOTHING * (took_s - self._request_takes_s)
-            self._sent_at = None
-
-    def _is_over(self, now: float) -> bool:
-        return self._window_ends_at is not None and now >= self._window_ends_at
-
-    def _learn(self, now: float, remaining: int, reset_s: float) -> None:
-        ends_at = now + reset_s
-        if self._is_same_window(now, ends_at):
-            # `reset` is rounded up: the earliest end told is the nearest to the truth, never before it
-            self._window_ends_at = min(self._window_ends_at or ends_at, ends_at)
-            self._alone_so_far = self._alone_so_far is not False and remaining >= self.remaining
-            if now - self._answered_at <= self._late_s:
-                self._share_with(self.remaining - remaining)
-                self._others_seen = True
-            self._answered_at = now
-            self.remaining = min(self.remaining, remaining)
-            return
-        if self._window_ends_at is None:  # our first answer: whoever used the window so far goes on
-            self._others = self._others_before = max(0, self.limit - 1 - remaining)
-        elif not self._others_seen:  # two that leave the window to each other send too seldom to see that it is left
-            self._others = self._others_before = self._others // 2
-        self._others_seen = False
-        self._window_ends_at, self._answered_at = ends_at, now
-        self.remaining = remaining
-        self._opened_last = remaining >= self.limit - 1
-        self._alone_so_far = None
-        seen_s = max(reset_s, RESET_ROUNDING_S)
-        self._period_s = seen_s if self._opened_last else max(seen_s, self._period_s or 0.0)
-
-    def _share_with(self, others: int) -> None:
-        """Others sent so many requests since our last; only what is seen twice is a habit, once it is a passer-by."""
-        self._others = max(0, min(others, self._others_before))
-        self._others_before = others
-
-    def _is_same_window(self, now: float, ends_at: float) -> bool:
-        known = self._window_ends_at
-        return known is not None and now < known and ends_at <= known + RESET_ROUNDING_S
-
-    def _refused(self, now: float, reset_s: float | None, retry_after_s: float | None) -> None:
-        known_s = self._window_ends_at - now if self._window_ends_at is not None else None
-        wait_s = next((s for s in (reset_s, retry_after_s, known_s) if s is not None and s > 0), self.period_s)
-        self._others = self._others_before = self.remaining + 1
-        self._others_seen = True
-        self._alone_so_far = False
-        self.remaining = 0
-        self._window_ends_at = now + wait_s
-        self._not_before = now + wait_s + self.jitter()
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value)) if value is not None else None
-    except ValueError:
-        return None
+            if self._own is None and operation is not self._last and self.shared.contradicts(now, headers):
+                self._own = {self._last: self.shared}
+            self._last = operation
+            self.window(operation).observe(now, status, headers)
 
 
 class PacedTransport(httpx.BaseTransport):
@@ -230,11 +116,12 @@ class PacedTransport(httpx.BaseTransport):
         Raises:
             BudgetExhaustedError: the budget stayed used up.
         """
+        operation = request.extensions.get(OPERATION)
         deadline = self._pacer.clock() + MAX_WAIT_S
         while True:
-            self._pacer.acquire(deadline)
+            self._pacer.acquire(operation, deadline)
             response = self._inner.handle_request(request)
-            self._pacer.observe(response.status_code, response.headers)
+            self._pacer.observe(response.status_code, response.headers, operation)
             if response.status_code != TOO_MANY_REQUESTS:
                 return response
             response.close()

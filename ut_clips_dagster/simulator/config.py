@@ -27,6 +27,7 @@ class SimulatorConfig(BaseModel):
         seed: the same seed makes the same sessions and clips.
         time_scale: simulated seconds per real second.
         rate_limit: requests per window and client (official: 10 per minute).
+        rate_limit_per_operation: count each operation on its own (the official document does not say).
         window_s: length of a window.
         generation_s: generation time of every clip; None draws it per clip from a log-normal distribution.
         generation_median_s: median of that distribution.
@@ -49,6 +50,7 @@ class SimulatorConfig(BaseModel):
     seed: int = 0
     time_scale: float = Field(default=1.0, gt=0)
     rate_limit: int = Field(default=10, ge=1)
+    rate_limit_per_operation: bool = False
     window_s: float = Field(default=60.0, gt=0)
     generation_s: float | None = Field(default=None, ge=0)
     generation_median_s: float = Field(default=8.0, gt=0)

@@ -43,6 +43,12 @@ class _Exchange:
     fault: FaultName | None = None
     is_logged: bool = False
 
+    @property
+    def counter(self) -> str:
+        """Name of the rate limit's counter that it belongs to."""
+        apart = self.simulator.config.rate_limit_per_operation
+        return f"{self.client_id} {self.call.operation.value}" if apart else str(self.client_id)
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=list(message["headers"]))
@@ -85,7 +91,7 @@ class Gateway:
             simulator, call, bearer.client_id if bearer else None, query, simulator.clock.wire_now(), send
         )
         if bearer:
-            admission = simulator.limiter.admit(bearer.client_id)
+            admission = simulator.limiter.admit(exchange.counter)
             exchange.headers = (*API_HEADERS, *rate_headers(admission))
             if not admission.allowed:
                 await error_reply(429, _TOO_MANY.format(limit=admission.limit)).send(exchange.send)
@@ -116,7 +122,7 @@ class Gateway:
     def _change_limit(self, fault: Fault, exchange: _Exchange) -> None:
         if fault.name is FaultName.RATE_LIMITED and exchange.client_id:
             # Another process has used up the window: what the header says stays true until the window ends.
-            exchange.headers = (*API_HEADERS, *rate_headers(self._simulator.limiter.spend(exchange.client_id)))
+            exchange.headers = (*API_HEADERS, *rate_headers(self._simulator.limiter.spend(exchange.counter)))
         elif fault.name is FaultName.RATE_LIMITED_NO_HEADERS:
             exchange.headers = ()
 

@@ -18,6 +18,7 @@ from ut_clips_dagster.errors import (
 )
 from ut_clips_dagster.results_api.models import ClipDetails, ClipListing, ClipStatus
 from ut_clips_dagster.results_api.pacing import PacedTransport, Pacer
+from ut_clips_dagster.results_api.window import Window
 
 CLIP = ListedClip.model_construct(clip_uuid="00000000-0000-0000-0000-00000000000a")
 OTHER = "00000000-0000-0000-0000-00000000000b"
@@ -30,7 +31,7 @@ class Desk:
     def __init__(self, answer: Callable[[int], ClipStatus | Exception], budget: int = 10) -> None:
         self.now = 0.0
         self.asked: list[tuple[float, str]] = []
-        self.pacer = Pacer(lambda: self.now, self.sleep, jitter=lambda: 0.0)
+        self.pacer = Pacer(lambda: self.now, self.sleep, Window(jitter=lambda: 0.0))
         self.listing: ClipListing | Exception = ClipListing(study_uuid=OTHER, clips=())
         self.clip_uuid = CLIP.clip_uuid
         self.url: SecretStr | None = SecretStr("https://media.test/clip?signature=secret")

@@ -1,5 +1,6 @@
 """The order of work, what is learned of generation times, and the bounds: no clock, no network."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -99,6 +100,26 @@ class TestOrder:
         made.next_action(0)
         assert made.drop_unlisted() == ["s1", "s2"]
         assert made.next_action(0) is None
+
+
+class TestCountedApart:
+    """Where the API counts lists and clips each on their own, one goes on while the other waits for its budget."""
+
+    def test_lists_are_sent_while_clips_wait(self) -> None:
+        made = scheduler("a", sessions=1)
+        assert made.next_action(0, may_request=False) == ListSession("s0")
+        assert made.next_action(0, may_request=False) == WaitUntil(math.inf)
+        assert take(made, 0).clip.clip_uuid == "a"
+
+    def test_clips_are_picked_up_while_lists_wait(self) -> None:
+        made = scheduler("a", sessions=1)
+        work = start(made, 0)
+        assert made.next_action(0, may_list=False) == WaitUntil(POLICY.delay_s(1))
+        action = made.next_action(PRIOR_S, may_list=False)
+        assert action == RequestClip(work)
+        made.generated(work, PRIOR_S)
+        assert made.next_action(PRIOR_S, may_list=False) == WaitUntil(math.inf)
+        assert made.next_action(PRIOR_S) == ListSession("s0")
 
 
 class TestAlone:

@@ -21,7 +21,7 @@ from ut_clips_dagster.errors import (
     ResultsApiError,
 )
 from ut_clips_dagster.results_api.models import ClipStatus
-from ut_clips_dagster.results_api.pacing import Pacer
+from ut_clips_dagster.results_api.pacing import Operation, Pacer
 
 Lab = Any
 Start = Callable[..., Lab]
@@ -294,3 +294,19 @@ def test_an_answer_that_is_no_listing_is_refused(lab: Start, body: bytes) -> Non
     transport = Scripted(200, body)
     with pytest.raises(InvalidAnswerError):
         bench.api(transport=transport).list_clips(bench.clip.session_id)
+
+
+def test_where_the_api_counts_each_operation_lists_do_not_wait_for_the_clips(lab: Start) -> None:
+    bench = lab(rate_limit_per_operation=True)
+    api, clip = bench.api(), bench.clip
+    for _ in range(10):
+        api.request_clip(clip.session_id, clip.clip_uuid)
+    assert api.pacer.delay_s(Operation.LIST_CLIPS) > 0, "nothing told yet that they are counted apart"
+    bench.time.sleep(60)
+    for _ in range(9):
+        api.request_clip(clip.session_id, clip.clip_uuid)
+    begun = bench.time.clock()
+    for _ in range(10):
+        api.list_clips(clip.session_id)
+    assert bench.time.clock() - begun < 30
+    assert bench.server.requests.count(status=200) == bench.server.requests.api_count() == 29

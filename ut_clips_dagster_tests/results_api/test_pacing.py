@@ -1,12 +1,14 @@
 """When a request may be sent: the rules of the pacer and its transport, on a clock that only sleeping moves."""
 
 import math
+from itertools import cycle
 
 import httpx
 import pytest
 
 from ut_clips_dagster.errors import BudgetExhaustedError
-from ut_clips_dagster.results_api.pacing import MAX_WAIT_S, PacedTransport, Pacer
+from ut_clips_dagster.results_api.pacing import MAX_WAIT_S, Operation, PacedTransport, Pacer
+from ut_clips_dagster.results_api.window import Window
 
 
 class Clock:
@@ -29,7 +31,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def pacer(clock: Clock) -> Pacer:
-    return Pacer(clock, clock.sleep, jitter=lambda: 0.05)
+    return Pacer(clock, clock.sleep, Window(jitter=lambda: 0.05))
 
 
 def counters(remaining: int, reset: int, limit: int = 10) -> dict[str, str]:
@@ -99,7 +101,7 @@ class TestWindow:
 
     def test_a_limit_other_than_ten_is_taken_from_the_answers(self, pacer: Pacer, clock: Clock) -> None:
         send(pacer, 24, 5, limit=25)
-        assert (pacer.limit, pacer.period_s) == (25, 5)
+        assert (pacer.shared.limit, pacer.shared.period_s) == (25, 5)
         clock.now += 5
         assert pacer.available() == 25
 
@@ -202,7 +204,7 @@ class TestSpread:
 
     @pytest.fixture(autouse=True)
     def batch(self, pacer: Pacer) -> None:
-        pacer.spread = True
+        pacer.shared.spread = True
 
     def test_the_window_is_left_to_others_until_its_last_quarter(self, pacer: Pacer) -> None:
         send(pacer, 9, 60)
@@ -288,9 +290,9 @@ class TestSpread:
             clock.now = max(clock.now, ends_at)
         assert used[-1] == 10
 
-    def test_two_batches_that_leave_all_to_each_other_soon_use_whole_windows(self, clock: Clock) -> None:
+    def test_two_batches_that_leave_all_to_each_other_find_out(self, clock: Clock) -> None:
         """Each joined a window used up by a third, now gone; each sends too seldom to see the other."""
-        batches = [Pacer(clock, clock.sleep, jitter=lambda: 0.05, spread=True) for _ in range(2)]
+        batches = [Pacer(clock, clock.sleep, Window(jitter=lambda: 0.05, spread=True)) for _ in range(2)]
         for batch in batches:
             batch.acquire()
             batch.observe(200, counters(0, 30))
@@ -306,15 +308,14 @@ class TestSpread:
             used[-1] += 1
             turn.observe(200, counters(10 - used[-1], math.ceil(ends_at - clock.now)))
             clock.now += 0.15
-        assert used[0] < 10
-        assert used[4:6] == [10, 10]
+        assert used[:6] == [10] * 6
 
     def test_requests_that_take_long_begin_earlier(self, pacer: Pacer, clock: Clock) -> None:
         for left in range(9, 4, -1):
             pacer.acquire()
             clock.now += 4
             pacer.observe(200, counters(left, 60 - 4 * (9 - left)))
-        assert pacer._late_s > 40
+        assert pacer.shared._late_s > 40
 
     @pytest.mark.parametrize("period_s", [1, 2, 3, 6])
     def test_short_windows_are_spent_before_they_end(self, pacer: Pacer, clock: Clock, period_s: int) -> None:
@@ -330,16 +331,50 @@ class TestSpread:
         assert pacer.delay_s() == pytest.approx(60)
 
     def test_an_interactive_run_takes_what_is_there(self, pacer: Pacer) -> None:
-        pacer.spread = False
+        pacer.shared.spread = False
         send(pacer, 1, 60)
         assert pacer.delay_s() == 0
+
+
+class TestOperations:
+    """Whether the API counts for the account or for each operation is not documented: its answers tell."""
+
+    def test_all_operations_share_a_window_while_nothing_says_otherwise(self, pacer: Pacer) -> None:
+        for left, operation in zip(range(9, -1, -1), cycle(Operation)):
+            pacer.acquire(operation)
+            pacer.observe(200, counters(left, 60), operation)
+        assert [pacer.delay_s(operation) for operation in Operation] == [60, 60, 60]
+
+    def test_an_answer_with_more_left_than_another_operation_had_shows_that_they_are_counted_apart(
+        self, pacer: Pacer
+    ) -> None:
+        for left in (1, 0):
+            pacer.observe(200, counters(left, 60), Operation.REQUEST_CLIP)
+        pacer.observe(200, counters(8, 55), Operation.LIST_CLIPS)
+        assert pacer.delay_s(Operation.REQUEST_CLIP) == 60
+        assert (pacer.delay_s(Operation.LIST_CLIPS), pacer.available(Operation.LIST_CLIPS)) == (0, 8)
+        assert pacer.delay_s(Operation.LIST_SESSIONS) == 0
+
+    def test_one_operation_never_gives_itself_requests_back(self, pacer: Pacer) -> None:
+        for left in (0, 5):
+            pacer.observe(200, counters(left, 60), Operation.REQUEST_CLIP)
+        assert pacer.delay_s(Operation.LIST_CLIPS) == 60
+
+    def test_in_the_second_in_which_a_window_may_be_over_already_nothing_is_shown(
+        self, pacer: Pacer, clock: Clock
+    ) -> None:
+        """`reset` is rounded up, so a window may end up to a second before the time it told."""
+        pacer.observe(200, counters(0, 60), Operation.REQUEST_CLIP)
+        clock.now += 59.5
+        pacer.observe(200, counters(9, 60), Operation.LIST_CLIPS)
+        assert pacer.window(Operation.LIST_CLIPS) is pacer.window(Operation.REQUEST_CLIP)
 
 
 def test_a_batch_that_joined_a_window_and_saw_nobody_else_in_it_opens_the_next_at_once(
     clock: Clock, pacer: Pacer
 ) -> None:
     """`archive` lists the sessions first, by another client of the same process: it is no other process."""
-    pacer.spread = True
+    pacer.shared.spread = True
     window_ends_at = clock.now + 55
     for remaining in range(8, -1, -1):
         pacer.acquire()
