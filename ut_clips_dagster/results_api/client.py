@@ -83,9 +83,11 @@ class ResultsApi:
         Raises:
             NotFoundError: the test does not exist or is of a kind the API does not serve.
         """
-        return self._get(
-            "sessionResults", SessionPage, f"the sessions of test {test_id}", testId=test_id, limit=limit, offset=offset
-        )
+        what = f"the sessions of test {test_id}"
+        try:
+            return self._get("sessionResults", SessionPage, what, testId=test_id, limit=limit, offset=offset)
+        except NotFoundError as error:
+            raise NotFoundError(f"{error} Correct this test ID in USERTESTING_TEST_IDS, or remove it there.") from None
 
     def list_clips(self, session_id: str) -> ClipListing:
         """All clips of a session.

@@ -101,7 +101,7 @@ def test_one_token_serves_all_requests(lab: Start) -> None:
     [
         ("bad_request", BadRequestError, "400 for the sessions of test"),
         ("forbidden", ForbiddenError, "ask for access"),
-        ("not_found", NotFoundError, "unknown, deleted, or of a product without video"),
+        ("not_found", NotFoundError, "unknown, deleted, or of a product without video.*USERTESTING_TEST_IDS"),
     ],
 )
 def test_what_cannot_pass_is_asked_once(lab: Start, fault: str, error: type[ResultsApiError], says: str) -> None:
