@@ -20,6 +20,12 @@ def test_the_five_assets_are_partitioned_by_the_dynamic_partitions_sessions() ->
     assert all(spec.owners and spec.kinds and spec.description for spec in specs.values())
 
 
+def test_of_the_four_inner_assets_any_may_be_left_out_of_a_run() -> None:
+    assert {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if spec.skippable} == (
+        ASSETS - {"usertesting_sessions"}
+    )
+
+
 def test_backfills_run_in_batches_of_ten_in_the_pool_of_the_api() -> None:
     assert clip_assets.backfill_policy is not None
     assert clip_assets.backfill_policy.max_partitions_per_run == 10

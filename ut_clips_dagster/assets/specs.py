@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pyarrow as pa
 from dagster import AssetCheckSpec, AssetSpec, TableColumn, TableSchema
 
@@ -46,56 +48,46 @@ def column_schema(schema: pa.Schema = SCHEMA) -> TableSchema:
     return TableSchema([TableColumn(f.name, str(f.type), COLUMN_DESCRIPTIONS.get(f.name)) for f in schema])
 
 
-usertesting_sessions = AssetSpec(
+_spec = partial(AssetSpec, partitions_def=sessions, group_name=GROUP, owners=OWNERS)
+"""What all five assets have in common."""
+_clip_spec = partial(_spec, skippable=True)
+"""Of the multi_asset: a run may materialize some sessions, some assets, or nothing."""
+
+usertesting_sessions = _spec(
     USERTESTING_SESSIONS,
     description=(
         "Completed sessions at UserTesting. The `new_sessions` sensor finds them, adds a partition for each and logs "
         "one event per session found."
     ),
-    partitions_def=sessions,
-    group_name=GROUP,
-    owners=OWNERS,
     kinds={"usertesting"},
 )
 
 clip_specs = [
-    AssetSpec(
+    _clip_spec(
         CLIP_LIST,
         deps=[USERTESTING_SESSIONS],
         description="The session's clips as the Results API lists them now. One request per session.",
-        partitions_def=sessions,
-        group_name=GROUP,
-        owners=OWNERS,
         kinds={"usertesting", "json"},
-        skippable=True,
     ),
-    AssetSpec(
+    _clip_spec(
         CLIP_URLS,
         deps=[CLIP_LIST],
         description=(
             "Generation of each clip: attempts, waiting time, validity of the link. The link itself is used at once "
             "and never stored: it dies after 15 minutes."
         ),
-        partitions_def=sessions,
-        group_name=GROUP,
-        owners=OWNERS,
         kinds={"usertesting", "json"},
-        skippable=True,
     ),
-    AssetSpec(
+    _clip_spec(
         CLIP_FILES,
         deps=[CLIP_URLS],
         description=(
             "The clips' files. Materialized means: every clip of the listing named by `listed_at` is stored and "
             "verified. Nothing less is recorded as done."
         ),
-        partitions_def=sessions,
-        group_name=GROUP,
-        owners=OWNERS,
         kinds={"mp4", "googlecloud"},
-        skippable=True,
     ),
-    AssetSpec(
+    _clip_spec(
         CLIP_METADATA,
         deps=[CLIP_FILES],
         description=(
@@ -103,11 +95,7 @@ clip_specs = [
             f"the `{IO_MANAGER}`, or with `ut-clips sql`."
         ),
         metadata={"dagster/column_schema": column_schema()},
-        partitions_def=sessions,
-        group_name=GROUP,
-        owners=OWNERS,
         kinds={"pandas", "deltalake", "table"},
-        skippable=True,
     ).with_io_manager_key(IO_MANAGER),
 ]
 

@@ -36,18 +36,21 @@ QUERY = "select * from clip_metadata"
 
 
 def run_demo(*, exit_when_done: bool, port: int) -> None:
-    """Run until interrupted, or until all is archived.
+    """Run until interrupted or terminated, or until all is archived.
 
     Raises:
         ClipsError: Dagster ended by itself, or the demo took longer than it may.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     home = HOME.absolute()
     shutil.rmtree(home, ignore_errors=True)
     (home / "dagster").mkdir(parents=True)
     shutil.copy(INSTANCE_CONFIG, home / "dagster")
     config = SimulatorConfig(time_scale=TIME_SCALE, appear_every_s=None if exit_when_done else SESSION_EVERY_S)
     port = _free_port(port)
-    with SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:
+    stopping = suppress(KeyboardInterrupt)
+    with stopping, SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:
         console.print(f"Dagster UI: [link]http://127.0.0.1:{port}[/link]  (simulated Results API: {simulator.url})")
         console.print("Sessions are found by the new_sessions sensor within seconds of Dagster's start.")
         _watch(simulator, home, dagster, exit_when_done=exit_when_done)
@@ -73,6 +76,7 @@ def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subp
         "UT_CLIPS_BATCH_SIZE": "10",
         "UT_CLIPS_DISCOVERY_INTERVAL_S": str(DISCOVERY_INTERVAL_S),
         "DAGSTER_HOME": str(home / "dagster"),
+        "no_proxy": "127.0.0.1",
     }
     command = [sys.executable, "-m", "dagster", "dev", "-m", "ut_clips_dagster.definitions", "-h", "127.0.0.1"]
     with (home / "dagster.log").open("wb") as log:
@@ -89,7 +93,7 @@ def _watch(simulator: SimulatorServer, home: Path, dagster: subprocess.Popen[byt
     give_up_at = time.monotonic() + GIVE_UP_AFTER_S
     records = SessionRecords(LocalStore(home / "archive"))
     complete: set[str] = set()
-    with console.status("Dagster is starting") as status, suppress(KeyboardInterrupt):
+    with console.status("Dagster is starting") as status:
         while True:
             sessions = {session.session_id for session in simulator.world.sessions()}
             for session_id in sorted(sessions - complete):
@@ -136,6 +140,16 @@ def _free_port(wanted: int) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise ClipsError("No port is free for the Dagster UI.")
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends the demo as Ctrl+C does.
+
+    Only the first signal counts: `timeout make demo` sends two, and the second would interrupt the end of Dagster.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

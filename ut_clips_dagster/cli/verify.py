@@ -34,12 +34,14 @@ class Findings:
 
 def verify_archive(*, read_data: bool) -> bool:
     """Print every difference with the command that repairs it; True when there is none."""
+    archive = archive_settings()
     with console.status("Verifying the archive"):
-        found = verify(archive_settings(), read_data=read_data)
+        found = verify(archive, read_data=read_data)
     _print_unrecorded(found.unrecorded)
     if not found.differences:
         how = "every byte read" if read_data else "sizes and checksums"
-        console.print(f"{found.sessions} sessions verified ({how}): documents, objects and rows agree.")
+        result = "documents, objects and rows agree." if found.sessions else _nothing_stored(archive)
+        console.print(f"{found.sessions} sessions verified ({how}): {result}", markup=False, soft_wrap=True)
         return True
     table = Table("difference", "session", "what", title=f"{len(found.differences)} differences")
     for d in found.differences:
@@ -98,6 +100,11 @@ def _rows_without_documents(by_session: dict[str, pd.DataFrame]) -> Iterator[Dif
             yield Difference("document missing", session_id, what, repair_of(session_id))
         else:
             yield Difference("rows differ", session_id, f"{len(rows)} rows name no session", REPAIR_ALL)
+
+
+def _nothing_stored(archive: ArchiveResource) -> str:
+    """No difference, as every archive begins like this; but perhaps not the place that was meant."""
+    return f"no session is stored in {archive.store().uri} yet. If the archive is elsewhere, correct UT_CLIPS_ARCHIVE."
 
 
 def _print_unrecorded(paths: Sequence[str]) -> None:

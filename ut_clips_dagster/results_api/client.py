@@ -22,6 +22,7 @@ from ut_clips_dagster.errors import (
 from ut_clips_dagster.results_api.auth import BearerAuth, TokenSource
 from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage
 from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
+from ut_clips_dagster.results_api.proxies import proxy_for
 from ut_clips_dagster.results_api.redaction import redact_http_logs
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -67,12 +68,14 @@ class ResultsApi:
         redact_http_logs()
         self.pacer = pacer or Pacer()
         self._api_url = api_url
+        url = httpx.URL(api_url)
+        transport = transport or httpx.HTTPTransport(proxy=proxy_for(url.scheme, url.host))
         self._retrying = retrying(sleep)
         self._tokens = TokenSource(token_url, client_id, client_secret, timeout, self.pacer.clock)
         self._http = httpx.Client(
             base_url=f"{api_url}/api/v2/",
             auth=BearerAuth(self._tokens),
-            transport=PacedTransport(transport or httpx.HTTPTransport(), self.pacer),
+            transport=PacedTransport(transport, self.pacer),
             timeout=timeout,
             follow_redirects=False,  # the token goes to the API's host only
         )
@@ -85,7 +88,10 @@ class ResultsApi:
         """
         what = f"the sessions of test {test_id}"
         params: dict[str, str | int] = {"testId": test_id, "limit": limit, "offset": offset}
-        return self._get(Operation.LIST_SESSIONS, "sessionResults", SessionPage, what, params)
+        try:
+            return self._get(Operation.LIST_SESSIONS, "sessionResults", SessionPage, what, params)
+        except NotFoundError as error:
+            raise NotFoundError(f"{error} Correct this test ID in USERTESTING_TEST_IDS, or remove it there.") from None
 
     def list_clips(self, session_id: str) -> ClipListing:
         """All clips of a session.

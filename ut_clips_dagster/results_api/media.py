@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError
-from urllib3.util import parse_url
+from urllib3.util import make_headers, parse_url
 
 from ut_clips_dagster.errors import LinkExpiredError, LinkRefusedError, MediaUnavailableError, NotAClipError
 from ut_clips_dagster.hosts import is_loopback_host, is_public_address
+from ut_clips_dagster.results_api.proxies import proxy_for
 
 CHUNK_BYTES = 128 * 1024
 """Measured: with 1 MiB a third of the speed, as every chunk is fresh memory of the kernel's."""
@@ -79,7 +80,8 @@ class MediaClient:
     """Follows a signed link, and redirects, to a place we allow, and streams what is there.
 
     Links are followed to https hosts on the public internet. Loopback hosts (http too) are followed only where the
-    API itself is one: the simulator. `allowed_hosts` may lie on the local network.
+    API itself is one: the simulator. `allowed_hosts` may lie on the local network. Through a proxy the same links are
+    followed, but it is the proxy that looks up a host's address, and that has to keep us out of the local network.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class MediaClient:
         self._max_bytes = max_bytes
         self._max_download_s = max_download_s
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
-        self._trusted = urllib3.PoolManager(maxsize=8, timeout=timeout, retries=False)
-        self._guarded = urllib3.PoolManager(maxsize=8, timeout=timeout, retries=False)
+        self._options: dict[str, Any] = {"maxsize": 8, "timeout": timeout, "retries": False}
+        self._proxied: dict[str, urllib3.ProxyManager] = {}
+        self._trusted = urllib3.PoolManager(**self._options)
+        self._guarded = urllib3.PoolManager(**self._options)
         self._guarded.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
 
     @contextmanager
@@ -123,10 +127,7 @@ class MediaClient:
             try:
                 response = pool.request("GET", link, redirect=False, preload_content=False, decode_content=False)
             except _AddressRefusedError:
-                raise LinkRefusedError(
-                    f"The clip's link leads to {parse_url(link).host}, which is an address of the local network. "
-                    "If that is meant to be, add the host to UT_CLIPS_MEDIA_ALLOWED_HOSTS."
-                ) from None
+                raise _refused(parse_url(link).host) from None
             except (HTTPError, LocationParseError) as error:
                 raise _unavailable(error) from None
             if response.status not in REDIRECTS:
@@ -141,14 +142,24 @@ class MediaClient:
             host = (parts.host or "").strip("[]").lower()
         except LocationParseError:
             raise LinkRefusedError("The clip's link is no URL.") from None
+        proxy = proxy_for(parts.scheme or "", host)
         if host in self._allowed_hosts and parts.scheme in ("http", "https"):
-            return self._trusted
+            return self._through(proxy) if proxy else self._trusted
         loopback = is_loopback_host(host) and self._allow_loopback
         if not host or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
             raise LinkRefusedError(f"The clip's link is not https ({parts.scheme or 'no scheme'}://{host}).")
         if is_loopback_host(host) and not self._allow_loopback:
             raise LinkRefusedError("The clip's link leads to this machine (loopback), but the API is elsewhere.")
-        return self._guarded
+        if proxy and not loopback and _is_local_address(host):
+            raise _refused(host)
+        return self._through(proxy) if proxy else self._guarded
+
+    def _through(self, proxy: str) -> urllib3.ProxyManager:
+        if proxy not in self._proxied:
+            auth = parse_url(proxy).auth
+            headers = make_headers(proxy_basic_auth=unquote(auth)) if auth else None
+            self._proxied[proxy] = urllib3.ProxyManager(proxy, proxy_headers=headers, **self._options)
+        return self._proxied[proxy]
 
     def _checked(self, response: urllib3.BaseHTTPResponse) -> MediaStream:
         if response.status == FORBIDDEN:
@@ -192,6 +203,20 @@ class MediaClient:
         return NotAClipError(
             f"The clip is larger than {self._max_bytes} bytes; raise UT_CLIPS_MAX_CLIP_BYTES if it is meant to be."
         )
+
+
+def _is_local_address(host: str) -> bool:
+    try:
+        return not is_public_address(host)
+    except ValueError:  # a name
+        return False
+
+
+def _refused(host: str | None) -> LinkRefusedError:
+    return LinkRefusedError(
+        f"The clip's link leads to {host}, which is an address of the local network. "
+        "If that is meant to be, add the host to UT_CLIPS_MEDIA_ALLOWED_HOSTS."
+    )
 
 
 def _unavailable(error: Exception) -> MediaUnavailableError:

@@ -16,6 +16,11 @@ from ut_clips_dagster.cli import app
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorConfig, SimulatorServer, media_file
 
 SCALE = 200.0
+UNKNOWN_TEST_ID = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_TEST = (
+    f"The Results API answered 404 for the sessions of test {UNKNOWN_TEST_ID}. It is unknown, deleted, or of a product "
+    "without video clips. Correct this test ID in USERTESTING_TEST_IDS, or remove it there."
+)
 ASSETS = ("usertesting_sessions", "clip_list", "clip_urls", "clip_files", "clip_metadata")
 
 
@@ -125,7 +130,7 @@ def test_archive_of_one_session_archives_only_that(simulator: SimulatorServer, t
     ("name", "value", "fragment"),
     [
         ("USERTESTING_CLIENT_SECRET", "wrong-secret", "USERTESTING_CLIENT_SECRET"),
-        ("USERTESTING_TEST_IDS", "00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000000"),
+        ("USERTESTING_TEST_IDS", UNKNOWN_TEST_ID, UNKNOWN_TEST),
         ("USERTESTING_TEST_IDS", "nonsense", "USERTESTING_TEST_IDS"),
         ("USERTESTING_API_URL", "http://127.0.0.1:1", "cannot be reached"),
         ("UT_CLIPS_ARCHIVE", "/proc/nowhere", "UT_CLIPS_ARCHIVE"),

@@ -24,10 +24,18 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(app, list(words))
 
 
-def test_empty_archive_is_sound_without_credentials() -> None:
+@pytest.mark.parametrize("place", [".", "mistyped[archive]"])
+def test_empty_archive_is_sound_without_credentials_and_verify_says_where_it_found_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("UT_CLIPS_ARCHIVE", str(tmp_path / place))
     result = run("verify", "--read-data")
     assert result.exit_code == 0
-    assert "0 sessions verified (every byte read)" in result.output
+    assert result.output == (
+        f"0 sessions verified (every byte read): no session is stored in {tmp_path / place} yet. "
+        "If the archive is elsewhere, correct UT_CLIPS_ARCHIVE.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_difference_ends_with_2_and_its_command_stands_alone_on_a_line(tmp_path: Path) -> None:

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 UT_CLIPS = Path(sys.executable).parent / "ut-clips"
+DEMO = [str(UT_CLIPS), "demo", "--port", "0"]
 
 
-def test_the_demo_ends_by_itself_with_all_sessions_archived_and_prints_the_table(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("UT_CLIPS", "DAGSTER"))}
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """A person's own; all of the demo is on loopback, so that a proxy, here one that is down, does not matter."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("UT_CLIPS", "DAGSTER"))}
+    return {**kept, "HTTP_PROXY": "http://127.0.0.1:9"}
 
-    demo = subprocess.run(
-        [str(UT_CLIPS), "demo", "--exit", "--port", "0"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+
+@contextmanager
+def nothing_left_running() -> Iterator[int]:
+    """A program's standard input: whatever it starts inherits it, and after the block nobody may hold it any more."""
+    reading, writing = os.pipe()
+    yield reading
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as held, pytest.raises(BrokenPipeError):
+        held.write(b"\n")
+
+
+def test_the_demo_ends_by_itself_with_all_sessions_archived_and_prints_the_table(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with nothing_left_running() as stdin:
+        demo = subprocess.run(
+            [*DEMO, "--exit"],
+            cwd=tmp_path,
+            env=environment,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
 
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "(12 of 12)" in demo.stdout
@@ -38,3 +63,19 @@ def test_the_demo_ends_by_itself_with_all_sessions_archived_and_prints_the_table
         check=False,
     )
     assert verify.returncode == 0, verify.stdout + verify.stderr
+
+
+def test_sigterm_ends_the_demo_with_all_it_started_and_prints_the_table(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with (
+        nothing_left_running() as stdin,
+        subprocess.Popen(DEMO, cwd=tmp_path, env=environment, stdin=stdin, stdout=subprocess.PIPE, text=True) as demo,
+    ):
+        assert demo.stdout is not None
+        assert "Dagster UI" in demo.stdout.readline()
+        demo.send_signal(signal.SIGTERM)
+        demo.send_signal(signal.SIGTERM)  # `timeout make demo` sends it twice
+
+        assert "clip_metadata: 0 clips" in demo.stdout.read()
+    assert demo.returncode == 0

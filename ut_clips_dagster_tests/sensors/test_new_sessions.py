@@ -82,8 +82,8 @@ def test_a_test_that_does_not_exist_is_named_and_does_not_stop_the_others(
     first = tick(both, "new_sessions")
     second = tick(both, "new_sessions", first.cursor)
 
-    assert unknown in skip_reason(first)
-    assert "404" in skip_reason(first)
+    assert f"404 for the sessions of test {unknown}" in skip_reason(first)
+    assert "Correct this test ID in USERTESTING_TEST_IDS, or remove it there." in skip_reason(first)
     assert len(second.asset_events or ()) == 12
 
 
