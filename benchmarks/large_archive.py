@@ -35,6 +35,7 @@ from ut_clips_dagster.storage import metadata_table
 ROOT = Path(__file__).resolve().parent.parent
 SESSIONS_PER_RUN = 10
 RECENT_DAYS = 30
+OLD_DAYS = 400
 NOW = datetime.now(timezone.utc)
 
 
@@ -122,9 +123,10 @@ def multiply(place: Place, templates: list[str], sessions: int) -> None:
     _copy_events(place.home, templates, [order[i : i + len(templates)] for i in range(0, len(order), len(templates))])
     newest = order[-len(order) // 10 :]  # a tenth ended within the last 30 days, and is still listed again
     recent = {key: RECENT_DAYS * (1 - number / len(newest)) for number, key in enumerate(newest)}
+    ended = {key: NOW - timedelta(days=recent.get(key, OLD_DAYS)) for key in order}
     for template, keys in clones.items():
-        _copy_documents(place.archive / "sessions", template, keys, recent)
-    _copy_rows(place, clones)
+        _copy_documents(place.archive / "sessions", template, keys, ended)
+    _copy_rows(place, clones, ended)
 
 
 def _copy_events(home: Path, templates: list[str], runs: list[list[str]]) -> None:
@@ -172,11 +174,11 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
     return text
 
 
-def _copy_documents(sessions: Path, template: str, keys: list[str], recent: Mapping[str, float]) -> None:
+def _copy_documents(sessions: Path, template: str, keys: list[str], ended: Mapping[str, datetime]) -> None:
     documents = {path.name: unseal(path.read_bytes()) for path in (sessions / template).glob("*.json")}
     for key in keys:
         (sessions / key).mkdir()
-        at = (NOW - timedelta(days=recent.get(key, 400))).isoformat().replace("+00:00", "Z")
+        at = ended[key].isoformat().replace("+00:00", "Z")
         for name, payload in documents.items():
             content = payload.replace(template.encode(), key.encode())
             if name == "session.json":
@@ -185,7 +187,7 @@ def _copy_documents(sessions: Path, template: str, keys: list[str], recent: Mapp
             (sessions / key / name).write_bytes(seal(content))
 
 
-def _copy_rows(place: Place, clones: Mapping[str, list[str]]) -> None:
+def _copy_rows(place: Place, clones: Mapping[str, list[str]], ended: Mapping[str, datetime]) -> None:
     table = metadata_table.MetadataTable(str(place.archive))
     rows = table.read()
     pieces = [rows]
@@ -193,7 +195,7 @@ def _copy_rows(place: Place, clones: Mapping[str, list[str]]) -> None:
         old = rows[rows["session_id"] == template]
         new = pd.concat([old] * len(keys), ignore_index=True)
         new["session_id"] = pd.Series([key for key in keys for _ in range(len(old))], dtype="string")
-        new["clip_uuid"] = pd.Series([str(uuid.uuid4()) for _ in range(len(new))], dtype="string")
+        new["session_finished_at"] = new["session_id"].map(ended).astype(new["session_finished_at"].dtype)
         new["storage_path"] = "clips/" + new["study_uuid"] + "/" + new["session_id"] + "/" + new["clip_uuid"] + ".mp4"
         pieces.append(new)
     everything = pd.concat(pieces).sort_values("session_id", ignore_index=True)

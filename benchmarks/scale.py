@@ -28,10 +28,10 @@ from benchmarks.daemon import Tick, daemon
 from benchmarks.large_archive import SESSIONS_PER_RUN, Place, add_sessions, make_place, multiply, run_job
 from ut_clips_dagster.archive.plan import History, plan
 from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.archive.relisting import next_relist
 from ut_clips_dagster.definitions import archive_resource, build_definitions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.sensors.late_clips import Cursor as LateCursor
-from ut_clips_dagster.sensors.late_clips import next_relist
 from ut_clips_dagster.sensors.new_sessions import Cursor as NewCursor
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.metadata_table import TABLE
@@ -214,6 +214,7 @@ def commands(place: Place) -> None:
         ("status", 5.0, ["status"]),
         ("status --json", 5.0, ["status", "--json"]),
         ("plan", 5.0, ["plan"]),
+        ("archive, nothing to do", 30.0, ["archive"]),
         *((name, 2.0, ["sql", query]) for name, query in sql.items()),
     ):
         took = []

@@ -24,7 +24,7 @@ from ut_clips_dagster.archive.downloads import Downloader
 from ut_clips_dagster.archive.poller import ClipGivenUp, ClipPoller, LinkIssued, SessionListed
 from ut_clips_dagster.archive.progress import Progress, report
 from ut_clips_dagster.archive.records import SessionRecords
-from ut_clips_dagster.archive.rows import clip_metadata, same_rows
+from ut_clips_dagster.archive.rows import all_clip_metadata, clip_metadata, differing_sessions
 from ut_clips_dagster.archive.session_work import SessionResult, SessionWork, Steps
 from ut_clips_dagster.errors import (
     ClipGenerationError,
@@ -128,11 +128,13 @@ class ArchivePipeline:
             known = self._table.read([work.session_id for work in complete])
         except StorageError:
             return  # they are reported when their rows are written, or with the error of that
+        expected = all_clip_metadata(work.record for work in complete)
+        cut_off = differing_sessions(expected, known)  # by a kill between documents and rows; _finish writes them
+        numbers = expected["session_id"].value_counts()
         for work in complete:
-            frame = clip_metadata(work.record)
-            if not same_rows(frame, known[known["session_id"] == work.session_id]):
-                continue  # a run was killed between documents and rows; _finish writes them
-            yield SessionResult(work.session_id, work.record, len(frame), None, from_documents=True)
+            if work.session_id not in cut_off:
+                rows = int(numbers.get(work.session_id, 0))
+                yield SessionResult(work.session_id, work.record, rows, None, from_documents=True)
 
     def _loop(self, pool: ThreadPoolExecutor, stop_starting_at: float | None) -> Iterator[SessionResult]:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -18,18 +19,27 @@ def clip_metadata(record: SessionRecord) -> pd.DataFrame:
 
     STORED means the file of the clip's present cut (of its last one, when it is no longer listed) is there.
     """
-    listing = record.clip_list
-    rows = [_row(record, listing.study_uuid, clip) for clip in listing.clips] if listing else []
-    return as_clip_metadata(rows)
+    return all_clip_metadata([record])
+
+
+def all_clip_metadata(records: Iterable[SessionRecord]) -> pd.DataFrame:
+    """The same of several sessions."""
+    listings = ((record, record.clip_list) for record in records)
+    return as_clip_metadata(
+        [_row(record, listing.study_uuid, clip) for record, listing in listings if listing for clip in listing.clips]
+    )
 
 
 def same_rows(expected: pd.DataFrame, found: pd.DataFrame) -> bool:
     """Whether two sets of rows say the same, in whatever order."""
-    if len(expected) != len(found):
-        return False
-    sort = ["session_id", "clip_uuid"]
-    left = expected.sort_values(sort, ignore_index=True)
-    return bool(left.equals(found.sort_values(sort, ignore_index=True)[list(expected.columns)]))
+    return not differing_sessions(expected, found)
+
+
+def differing_sessions(expected: pd.DataFrame, found: pd.DataFrame) -> set[str]:
+    """Sessions for which two sets of rows do not say the same, in whatever order."""
+    numbers = expected["session_id"].value_counts().sub(found["session_id"].value_counts(), fill_value=0)
+    unpaired = pd.concat([expected, found[list(expected.columns)]]).drop_duplicates(keep=False)
+    return {*numbers.index[numbers != 0], *unpaired["session_id"]}
 
 
 def _row(record: SessionRecord, study_uuid: str, clip: ListedClip) -> dict[str, Any]:

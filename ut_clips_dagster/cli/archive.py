@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
-import pandas as pd
 from dagster import AssetMaterialization, DagsterEvent
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from ut_clips_dagster.archive.records import SessionRecords
-from ut_clips_dagster.archive.rows import clip_metadata, same_rows
+from ut_clips_dagster.archive.documents import SessionRecord
+from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
+from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
 from ut_clips_dagster.cli.console import console, errors
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
-from ut_clips_dagster.cli.verify import rows_by_session
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.errors import ClipsError, SettingsError, StorageError
 from ut_clips_dagster.known_sessions import unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionSummary, now_utc, parse_uuid
-from ut_clips_dagster.sensors.late_clips import next_relist
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.sensors.run_requests import pieces
-from ut_clips_dagster.storage.metadata_table import as_clip_metadata
 
 BRIDGED_SESSIONS = 20
 """Complete sessions between unfinished ones that one run may span: it logs them again, which costs no request."""
@@ -98,21 +94,31 @@ def _record(platform: Platform, events: Sequence[AssetMaterialization], found: S
 
 
 def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
-    unfinished = set(unfinished_sessions(platform.instance, platform.archive.table(), order))
-    records, now = platform.archive.records(), now_utc()
-    by_session = rows_by_session(platform.archive.table().read())
-    nothing = as_clip_metadata([])
-    return [s for s in order if s in unfinished or _is_due(records, s, by_session.get(s, nothing), now)]
+    """What is unfinished or due to be listed again, and what a killed run left: documents that say more than the rows.
 
-
-def _is_due(records: SessionRecords, session_id: str, rows: pd.DataFrame, now: datetime) -> bool:
-    """It is to be listed again, or a run was killed while it did that: its documents say more than Dagster knows."""
-    try:
-        record = records.read(session_id)
-    except StorageError:
-        return True  # the run says what is wrong with it, and goes on with the others
-    at = next_relist(record)
-    return (at is not None and at <= now) or not record.is_complete or not same_rows(clip_metadata(record), rows)
+    Documents are read of sessions that may still change, and of those without clips; not of settled ones, or to begin
+    would take minutes with 100,000 sessions.
+    """
+    rows = platform.archive.table().read()
+    wanted = set(unfinished_sessions(platform.instance, platform.archive.table(), order))
+    settled, records, now = settled_sessions(rows), platform.archive.records(), now_utc()
+    complete: list[SessionRecord] = []
+    for session_id in order:
+        if session_id in wanted or session_id in settled:
+            continue
+        try:
+            record = records.read(session_id)
+        except StorageError:  # the run says what is wrong with it, and goes on with the others
+            wanted.add(session_id)
+            continue
+        at = next_relist(record)
+        if (at is not None and at <= now) or not record.is_complete:
+            wanted.add(session_id)
+        else:
+            complete.append(record)
+    theirs = rows[rows["session_id"].isin([record.session_id for record in complete])]
+    wanted |= differing_sessions(all_clip_metadata(complete), theirs)
+    return [session_id for session_id in order if session_id in wanted]
 
 
 def _bridged(wanted: Sequence[str], order: Sequence[str]) -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.archive.relisting import next_relist
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.known_sessions import sessions_in_flight
 from ut_clips_dagster.partitions import SESSIONS
@@ -19,8 +20,6 @@ from ut_clips_dagster.sensors.run_requests import run_requests
 
 PRIORITY = 0
 INTERVAL_S = 600
-RELIST_AFTER = tuple(timedelta(hours=h) for h in (1, 24, 3 * 24, 7 * 24, 14 * 24, 30 * 24))
-"""Times after a session's end at which it is listed again; zero clips is never final."""
 MAX_SESSIONS_PER_TICK = 20
 """A fifth of the requests the API allows in `INTERVAL_S`: new sessions and retries keep the rest."""
 MAX_READ_PER_TICK = 500
@@ -45,19 +44,6 @@ class Cursor(BaseModel):
         except ValidationError:
             log.warning("The cursor of late_clips cannot be read; the sessions' documents are read again.")
             return cls()
-
-
-def next_relist(record: SessionRecord) -> datetime | None:
-    """When a session is to be listed again: the first of its times that no listing has covered; None when all are.
-
-    A session added by hand has no known end: its first listing stands for it.
-    """
-    session, listing = record.session, record.clip_list
-    finished_at = session.finished_at or session.found_at if session else None
-    if listing is None:
-        return finished_at + RELIST_AFTER[0] if finished_at else None
-    finished_at = finished_at or listing.first_listed_at
-    return next((at for after in RELIST_AFTER if (at := finished_at + after) > listing.listed_at), None)
 
 
 def plan_relists(

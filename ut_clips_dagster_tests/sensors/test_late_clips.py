@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from ut_clips_dagster.archive.documents import ClipListDocument, SessionDocument
+from ut_clips_dagster.archive.relisting import RELIST_AFTER, next_relist
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.sensors.late_clips import (
     MAX_SESSIONS_PER_TICK,
-    RELIST_AFTER,
     Cursor,
-    next_relist,
     plan_relists,
 )
 from ut_clips_dagster.simulator import DEMO_TEST_ID

@@ -1,0 +1,75 @@
+"""Which sessions are listed again, told from documents and, for those that no longer are, from rows alone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ut_clips_dagster.archive.documents import SessionDocument, SessionRecord, merge_listing
+from ut_clips_dagster.archive.relisting import RELIST_AFTER, next_relist, settled_sessions
+from ut_clips_dagster.archive.rows import all_clip_metadata
+from ut_clips_dagster.results_api.models import Clip
+
+TEST = "00000000-0000-4000-8000-0000000000ff"
+SESSION = "00000000-0000-4000-8000-000000000001"
+FINISHED = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def clip(number: int) -> Clip:
+    return Clip(
+        uuid=f"00000000-0000-4000-8000-{number:012d}",
+        name=f"clip {number}",
+        time_start_ms=0,
+        time_end_ms=1000,
+        video_uuid=TEST,
+        has_audio=True,
+        has_camera=True,
+    )
+
+
+def record(*listed: tuple[timedelta, int], finished_at: datetime | None = FINISHED) -> SessionRecord:
+    """A session that was listed so long after its end, with so many clips."""
+    listing = None
+    for after, clips in listed:
+        found = tuple(clip(number) for number in range(clips))
+        listing = merge_listing(listing, SESSION, TEST, found, FINISHED + after)
+    document = SessionDocument(
+        session_id=SESSION,
+        test_id=TEST,
+        status="COMPLETE",
+        started_at=FINISHED,
+        finished_at=finished_at,
+        found_at=FINISHED,
+    )
+    return SessionRecord.empty(SESSION).model_copy(update={"session": document, "clip_list": listing})
+
+
+def test_a_session_listed_after_its_last_time_is_settled() -> None:
+    assert settled_sessions(all_clip_metadata([record((RELIST_AFTER[-1], 2))])) == {SESSION}
+
+
+def test_one_that_is_still_to_be_listed_again_is_not() -> None:
+    assert settled_sessions(all_clip_metadata([record((RELIST_AFTER[-1] - timedelta(seconds=1), 2))])) == set()
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [record((RELIST_AFTER[-1], 0)), record((RELIST_AFTER[-1], 2), finished_at=None)],
+    ids=["without rows", "without a known end"],
+)
+def test_where_the_rows_do_not_tell_the_documents_have_to(unknown: SessionRecord) -> None:
+    assert settled_sessions(all_clip_metadata([unknown])) == set()
+
+
+@given(
+    st.lists(st.tuples(st.timedeltas(timedelta(0), timedelta(days=60)), st.integers(0, 3)), min_size=1, max_size=4).map(
+        sorted
+    )
+)
+def test_the_rows_never_settle_what_the_documents_do_not(listings: list[tuple[timedelta, int]]) -> None:
+    listed = record(*listings)
+    if settled_sessions(all_clip_metadata([listed])):
+        assert next_relist(listed) is None
