@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from dagster import (
@@ -20,6 +21,7 @@ from dagster import (
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import check_results
 from ut_clips_dagster.assets.event_metadata import event_metadata
+from ut_clips_dagster.assets.run_plan import plan_and_cost
 from ut_clips_dagster.assets.specs import check_specs, clip_specs
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
 from ut_clips_dagster.partitions import sessions
@@ -61,11 +63,14 @@ def clip_assets(
     errors = {key: NOT_A_SESSION for key in keys if not is_uuid(key)}
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
-    uri = archive.store().uri
+    uri, steps = archive.store().uri, steps_for(selected)
+    is_backfill = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
-    with results_api.client() as client:
+    with results_api.client() as client, ExitStack() as stack:
+        if is_backfill:
+            stack.enter_context(plan_and_cost(context, archive.table(), session_ids, client.pacer))
         pipeline = archive.pipeline(clip_polling.poller(client, interactive=alone), results_api.api_url)
-        for result in pipeline.run(session_ids, steps_for(selected), time.monotonic() + STOP_STARTING_AFTER_S):
+        for result in pipeline.run(session_ids, steps, time.monotonic() + STOP_STARTING_AFTER_S):
             if result.error:
                 errors[result.session_id] = _kept(result)
                 context.log.error(f"Session {result.session_id} is unfinished. {errors[result.session_id]}")

@@ -44,6 +44,24 @@ def test_a_batch_materializes_every_session_and_costs_the_ideal_number_of_reques
     assert platform.simulator.requests.count(Operation.LIST_CLIPS) == len(keys)
 
 
+def test_a_batch_tells_its_plan_before_it_begins_and_its_cost_when_it_is_done(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    platform.run(keys[0], keys[1])
+    platform.run(keys[0], keys[1], assets=["clip_list"])
+
+    before = platform.simulator.requests.api_count()
+    platform.run(keys[1], keys[4])
+
+    tags = [run.tags for run in platform.instance.get_runs()]  # newest first
+    clips = [len(platform.simulator.world.clips(key)) for key in keys]
+    guessed = 3 * sum(clips[:2]) / 2  # of the three sessions that were never listed, from the two that were
+    assert tags[0]["ut_clips/plan"].startswith(f"4 sessions, about {round(guessed)} clips: ")
+    sent = platform.simulator.requests.api_count() - before
+    assert tags[0]["ut_clips/cost"].startswith(f"{sent} requests, ")
+    assert not {"ut_clips/plan", "ut_clips/cost"} & tags[1].keys(), "a survey costs one request a session"
+    assert tags[2]["ut_clips/plan"].startswith("2 sessions, about 6 clips: 14 requests"), "nothing known yet"
+
+
 def test_one_bad_session_fails_alone_and_says_why_while_the_others_are_materialized(platform: TestPlatform) -> None:
     keys = platform.add_partitions()
     bad = session_with_clips(platform)
