@@ -122,7 +122,8 @@ def multiply(place: Place, templates: list[str], sessions: int) -> None:
     order = [key for keys in zip(*clones.values(), strict=False) for key in keys]  # runs of ten, one of each template
     _copy_events(place.home, templates, [order[i : i + len(templates)] for i in range(0, len(order), len(templates))])
     newest = order[-len(order) // 10 :]  # a tenth ended within the last 30 days, and is still listed again
-    recent = {key: RECENT_DAYS * (1 - number / len(newest)) for number, key in enumerate(newest)}
+    # half days old: the times at which a session is listed again are whole days after its end, so none is due now
+    recent = {key: RECENT_DAYS - 0.5 - RECENT_DAYS * number // len(newest) for number, key in enumerate(newest)}
     ended = {key: NOW - timedelta(days=recent.get(key, OLD_DAYS)) for key in order}
     for template, keys in clones.items():
         _copy_documents(place.archive / "sessions", template, keys, ended)
