@@ -1,4 +1,4 @@
-"""20 sessions and 46 clips through the real command, beside the tutorial's loop, on the same simulator.
+"""20 sessions and 46 clips through the real command, once and by two processes, beside the tutorial's loop.
 
     .venv/bin/python -m benchmarks.saturated [--time-scale 10]
 
@@ -29,20 +29,29 @@ def bound_s(window_s: float, limit: int = 10) -> float:
     return (IDEAL - 1) // limit * window_s
 
 
-def ours(server: SimulatorServer, scale: float, scratch: Path) -> None:
-    environment = {
-        **os.environ,
-        "USERTESTING_API_URL": server.url,
-        "USERTESTING_TOKEN_URL": server.token_url,
-        "USERTESTING_CLIENT_ID": "demo",
-        "USERTESTING_CLIENT_SECRET": "demo",
-        "USERTESTING_TEST_IDS": DEMO_TEST_ID,
-        "UT_CLIPS_ARCHIVE": str(scratch / "archive"),
-        "UT_CLIPS_POLL_INTERVAL_S": str(3 / scale),
-        "DAGSTER_HOME": str(scratch / "home"),
-    }
-    command = [str(Path(sys.executable).parent / "ut-clips"), "archive"]
-    subprocess.run(command, check=True, env=environment, capture_output=True)
+def ours(server: SimulatorServer, scale: float, scratch: Path, processes: int) -> None:
+    """One command over all sessions; or so many at a time, each over its share, in an archive of its own."""
+    sessions = [session.session_id for session in server.world.sessions()]
+    running = []
+    for process in range(processes):
+        root = scratch / f"{process} of {processes}"
+        environment = {
+            **os.environ,
+            "USERTESTING_API_URL": server.url,
+            "USERTESTING_TOKEN_URL": server.token_url,
+            "USERTESTING_CLIENT_ID": "demo",
+            "USERTESTING_CLIENT_SECRET": "demo",
+            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            "UT_CLIPS_ARCHIVE": str(root / "archive"),
+            "UT_CLIPS_POLL_INTERVAL_S": str(3 / scale),
+            "DAGSTER_HOME": str(root / "home"),
+        }
+        named = [f"--session={session_id}" for session_id in sessions[process::processes]] if processes > 1 else []
+        command = [str(Path(sys.executable).parent / "ut-clips"), "archive", *named]
+        running.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    statuses = [process.wait() for process in running]
+    if any(statuses):
+        raise SystemExit("An archive was left unfinished.")
 
 
 def tutorial(server: SimulatorServer, scale: float) -> None:
@@ -87,13 +96,13 @@ def main() -> None:
     config = SimulatorConfig(sessions=SESSIONS, clips_total=CLIPS, time_scale=scale)
     print(f"{SESSIONS} sessions, {CLIPS} clips, {IDEAL} requests at best, windows of {60 / scale:g} s")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in ("ours", "tutorial"):
+        for processes in (1, 2):
             with SimulatorServer(config) as server:
-                if name == "ours":
-                    ours(server, scale, Path(scratch))
-                else:
-                    tutorial(server, scale)
-                report(name, server, 60 / scale)
+                ours(server, scale, Path(scratch), processes)
+                report(f"ours, {processes}", server, 60 / scale)
+    with SimulatorServer(config) as server:
+        tutorial(server, scale)
+        report("tutorial", server, 60 / scale)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -15,7 +14,6 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 USERTESTING_SESSIONS = "usertesting_sessions"
@@ -23,9 +21,6 @@ CLIP_LIST = "clip_list"
 CLIP_URLS = "clip_urls"
 CLIP_FILES = "clip_files"
 CLIP_METADATA = "clip_metadata"
-
-PLAN_COLUMNS = ["session_id", "status", "listed", "generation_attempts", "waited_s"]
-"""Of the metadata table: what a plan is made from."""
 
 IN_FLIGHT = [
     DagsterRunStatus.NOT_STARTED,
@@ -60,20 +55,3 @@ def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[s
         if first in position and last in position:
             in_flight.update(order[position[first] : position[last] + 1])
     return in_flight
-
-
-def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[str]) -> Plan:
-    """What archiving these sessions will cost, from what is known of all.
-
-    Args:
-        instance: tells which sessions were listed.
-        rows: all rows of the table, of them `PLAN_COLUMNS`.
-        sessions: those to be archived, known ones or new.
-    """
-    if not sessions:
-        return plan(History(), 0, 0, 0)
-    listed = materialized_sessions(instance, CLIP_LIST)
-    wanted = set(sessions)
-    missing = rows[(rows["status"] != "STORED") & rows["listed"]]
-    missing = missing[missing["session_id"].isin(list(wanted))]
-    return plan(learn(rows, len(listed)), len(wanted), len(wanted - listed), len(missing))

@@ -1,40 +1,74 @@
-"""What a batch will cost, told by tags of its run: before it sends a request, and again when it is done."""
+"""What a batch will cost, told by tags of its run: before it sends a request, and again when it is done.
+
+Made from Dagster's newest events alone, so that it takes no longer the more sessions are known; `ut-clips plan` takes
+everything into account.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 
-from dagster import AssetExecutionContext
+from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, AssetRecordsFilter, DagsterInstance
 
-from ut_clips_dagster.archive.plan import duration
-from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.known_sessions import PLAN_COLUMNS, plan_for
+from ut_clips_dagster.archive.plan import SLOW_SHARE, History, Plan, duration, plan
+from ut_clips_dagster.known_sessions import CLIP_LIST, CLIP_METADATA, CLIP_URLS
 from ut_clips_dagster.results_api.pacing import Pacer
-from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 PLAN_TAG = "ut_clips/plan"
 COST_TAG = "ut_clips/cost"
+EVENTS = 50
+"""So many sessions show what the next ones will be like."""
+EVENTS_PER_SESSION = 50
 
 
 @contextmanager
-def plan_and_cost(
-    context: AssetExecutionContext, table: MetadataTable, session_ids: Sequence[str], pacer: Pacer
-) -> Iterator[None]:
-    """Tell the plan that `ut-clips plan` makes of these sessions, then what they did cost.
+def plan_and_cost(context: AssetExecutionContext, session_ids: Sequence[str], pacer: Pacer) -> Iterator[None]:
+    """Tell what archiving these sessions will cost, then what it did cost.
 
     Other runs at the same time make it longer than planned: they share the budget.
     """
     begun_at = time.monotonic()
-    try:
-        rows = table.read(columns=PLAN_COLUMNS)
-    except StorageError as error:  # the sessions say so themselves; a plan is no reason to fail
-        context.log.warning(f"There is no plan of this run: {error}")
-    else:
-        _tell(context, PLAN_TAG, str(plan_for(context.instance, rows, session_ids)))
+    _tell(context, PLAN_TAG, str(plan_of(context.instance, session_ids)))
     yield
     _tell(context, COST_TAG, f"{pacer.requests_sent} requests, {duration(time.monotonic() - begun_at)}")
+
+
+def plan_of(instance: DagsterInstance, session_ids: Sequence[str]) -> Plan:
+    """The plan of a run over these sessions."""
+    rows = reversed(_newest(instance, CLIP_METADATA, session_ids))  # of a session's events the newest counts
+    missing = {event.partition: _number(event, "clips_not_stored") for event in rows}
+    never_listed = len(set(session_ids) - missing.keys())
+    return plan(_history(instance), len(session_ids), never_listed, round(sum(missing.values())))
+
+
+def _history(instance: DagsterInstance) -> History:
+    clips = [_number(event, "clips") for event in _newest(instance, CLIP_LIST)]
+    generated = [event for event in _newest(instance, CLIP_URLS) if _number(event, "clips")]
+    if not clips or not generated:
+        return History()
+    waited_s = sorted(_number(event, "waited_s_max") for event in generated)
+    return History(
+        fmean(clips),
+        sum(_number(event, "requests") for event in generated) / sum(_number(event, "clips") for event in generated),
+        waited_s[int(SLOW_SHARE * len(waited_s))],
+    )
+
+
+def _newest(
+    instance: DagsterInstance, asset: str, session_ids: Sequence[str] | None = None
+) -> list[AssetMaterialization]:
+    """An asset's newest events, newest first: of these sessions, or of any."""
+    limit = EVENTS if session_ids is None else EVENTS_PER_SESSION * len(session_ids)
+    records = instance.fetch_materializations(AssetRecordsFilter(AssetKey(asset), session_ids), limit).records
+    return [record.asset_materialization for record in records if record.asset_materialization]
+
+
+def _number(event: AssetMaterialization, name: str) -> float:
+    value = event.metadata[name].value if name in event.metadata else None
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _tell(context: AssetExecutionContext, tag: str, text: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import pandas as pd
 import typer
 from dagster import DagsterInstance
 from rich.table import Table
 
-from ut_clips_dagster.archive.plan import Plan
+from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.cli.console import console
 from ut_clips_dagster.cli.platform import open_instance
-from ut_clips_dagster.known_sessions import PLAN_COLUMNS, plan_for, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
@@ -60,7 +62,7 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
     order = instance.get_dynamic_partitions(SESSIONS)
     unfinished = unfinished_sessions(instance, table, order)
     in_flight = sessions_in_flight(instance, order)
-    rows = table.read(columns=[*PLAN_COLUMNS, "size_bytes"])
+    rows = table.read(columns=["session_id", "status", "listed", "size_bytes", "generation_attempts", "waited_s"])
     by_session = {str(key): group for key, group in table.unfinished().groupby("session_id")}
     return Status(
         archive=table.uri.removesuffix(f"/{TABLE}"),
@@ -85,6 +87,17 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
             for session_id in unfinished[:MAX_LISTED]
         ),
     )
+
+
+def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[str]) -> Plan:
+    """What these sessions will cost, from what is known of all."""
+    if not sessions:
+        return plan(History(), 0, 0, 0)
+    listed = materialized_sessions(instance, CLIP_LIST)
+    wanted = set(sessions)
+    missing = rows[(rows["status"] != "STORED") & rows["listed"]]
+    missing = missing[missing["session_id"].isin(list(wanted))]
+    return plan(learn(rows, len(listed)), len(wanted), len(wanted - listed), len(missing))
 
 
 def print_status(*, as_json: bool) -> None:
@@ -117,7 +130,7 @@ def print_status(*, as_json: bool) -> None:
 def print_plan(sessions: int | None, *, as_json: bool) -> None:
     """Print what archiving all that is unfinished, or so many new sessions, will cost."""
     table = _table()
-    rows = table.read(columns=PLAN_COLUMNS)
+    rows = table.read(columns=["session_id", "status", "listed", "generation_attempts", "waited_s"])
     with open_instance() as instance:
         if sessions is None:
             wanted = unfinished_sessions(instance, table, instance.get_dynamic_partitions(SESSIONS))
