@@ -68,7 +68,7 @@ def clip_assets(
     finished: dict[str, SessionResult] = {}
     with results_api.client() as client, ExitStack() as stack:
         if is_backfill:
-            stack.enter_context(plan_and_cost(context, session_ids, client.pacer))
+            stack.enter_context(plan_and_cost(context, archive.records(), session_ids, client.pacer))
         pipeline = archive.pipeline(clip_polling.poller(client, interactive=alone), results_api.api_url)
         for result in pipeline.run(session_ids, steps, time.monotonic() + STOP_STARTING_AFTER_S):
             if result.error:

@@ -1,7 +1,7 @@
 """What a batch will cost, told by tags of its run: before it sends a request, and again when it is done.
 
-Made from Dagster's newest events alone, so that it takes no longer the more sessions are known; `ut-clips plan` takes
-everything into account.
+Made from the run's own documents and Dagster's newest events, so that it takes no longer the more sessions are known;
+`ut-clips plan` takes everything into account.
 """
 
 from __future__ import annotations
@@ -9,39 +9,50 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from statistics import fmean
 
-from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, AssetRecordsFilter, DagsterInstance
+from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterInstance
 
+from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.plan import SLOW_SHARE, History, Plan, duration, plan
-from ut_clips_dagster.known_sessions import CLIP_LIST, CLIP_METADATA, CLIP_URLS
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.known_sessions import CLIP_LIST, CLIP_URLS
 from ut_clips_dagster.results_api.pacing import Pacer
 
 PLAN_TAG = "ut_clips/plan"
 COST_TAG = "ut_clips/cost"
 EVENTS = 50
 """So many sessions show what the next ones will be like."""
-EVENTS_PER_SESSION = 50
 
 
 @contextmanager
-def plan_and_cost(context: AssetExecutionContext, session_ids: Sequence[str], pacer: Pacer) -> Iterator[None]:
+def plan_and_cost(
+    context: AssetExecutionContext, records: SessionRecords, session_ids: Sequence[str], pacer: Pacer
+) -> Iterator[None]:
     """Tell what archiving these sessions will cost, then what it did cost.
 
     Other runs at the same time make it longer than planned: they share the budget.
     """
     begun_at = time.monotonic()
-    _tell(context, PLAN_TAG, str(plan_of(context.instance, session_ids)))
+    _tell(context, PLAN_TAG, str(plan_of(context.instance, records, session_ids)))
     yield
     _tell(context, COST_TAG, f"{pacer.requests_sent} requests, {duration(time.monotonic() - begun_at)}")
 
 
-def plan_of(instance: DagsterInstance, session_ids: Sequence[str]) -> Plan:
+def plan_of(instance: DagsterInstance, records: SessionRecords, session_ids: Sequence[str]) -> Plan:
     """The plan of a run over these sessions."""
-    rows = reversed(_newest(instance, CLIP_METADATA, session_ids))  # of a session's events the newest counts
-    missing = {event.partition: _number(event, "clips_not_stored") for event in rows}
-    never_listed = len(set(session_ids) - missing.keys())
-    return plan(_history(instance), len(session_ids), never_listed, round(sum(missing.values())))
+    listed = [record for record in map(partial(_read, records), session_ids) if record and record.clip_list]
+    missing = sum(len(record.missing) for record in listed)
+    return plan(_history(instance), len(session_ids), len(session_ids) - len(listed), missing)
+
+
+def _read(records: SessionRecords, session_id: str) -> SessionRecord | None:
+    try:
+        return records.read(session_id)
+    except StorageError:  # the run says what is wrong with it; a plan is no reason to fail
+        return None
 
 
 def _history(instance: DagsterInstance) -> History:
@@ -57,12 +68,8 @@ def _history(instance: DagsterInstance) -> History:
     )
 
 
-def _newest(
-    instance: DagsterInstance, asset: str, session_ids: Sequence[str] | None = None
-) -> list[AssetMaterialization]:
-    """An asset's newest events, newest first: of these sessions, or of any."""
-    limit = EVENTS if session_ids is None else EVENTS_PER_SESSION * len(session_ids)
-    records = instance.fetch_materializations(AssetRecordsFilter(AssetKey(asset), session_ids), limit).records
+def _newest(instance: DagsterInstance, asset: str) -> list[AssetMaterialization]:
+    records = instance.fetch_materializations(AssetKey(asset), EVENTS).records
     return [record.asset_materialization for record in records if record.asset_materialization]
 
 
