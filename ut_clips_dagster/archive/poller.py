@@ -129,12 +129,15 @@ class ClipPoller:
             and only moved things on); or None when nothing is left to ask for.
         """
         pacer, scheduler = self._api.pacer, self.scheduler
-        ahead, window = scheduler.requests_ahead(), pacer.window(Operation.REQUEST_CLIP)
-        window.spread = not self._interactive and ahead > pacer.available(Operation.REQUEST_CLIP)
+        window = pacer.window(Operation.REQUEST_CLIP)
         scheduler.budget = Budget(window.limit, window.period_s)
+        ahead = {Operation.LIST_CLIPS: scheduler.lists_ahead(), Operation.REQUEST_CLIP: scheduler.requests_ahead()}
+        for operation in POLLED:
+            in_window = sum(n for o, n in ahead.items() if pacer.window(o) is pacer.window(operation))
+            pacer.window(operation).spread = not self._interactive and in_window > pacer.available(operation)
         # what would wait longer than the pacer does is sent on, to be refused by it
         waits = {o: s if 0 < (s := pacer.delay_s(o)) <= MAX_WAIT_S else 0 for o in POLLED}
-        if ahead and (wait_s := min(waits.values())):
+        if any(ahead.values()) and (wait_s := min(waits.values())):
             return wait_s
         now = self._clock()
         action = scheduler.next_action(

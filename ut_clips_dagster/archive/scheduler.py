@@ -153,9 +153,9 @@ class Scheduler:
         self._begun_at = min(now, self._begun_at)
         if may_request and (action := self._next(now, may_list=may_list)):
             return action
-        if may_list and self._unlisted:
-            return self._list()
-        return WaitUntil(math.inf) if self.requests_ahead() else None
+        if may_list and self._unlisted and len(self._unstarted) < self.budget.limit:
+            return self._list()  # not far ahead of the requests for clips, or listings are old when they are used
+        return WaitUntil(math.inf) if self.lists_ahead() or self.requests_ahead() else None
 
     def still_generating(self, work: ClipWork, now: float) -> bool:
         """The clip is not ready; False when its polls are used up, and it is given up."""
@@ -185,12 +185,14 @@ class Scheduler:
         self._unstarted.append(work)
         return True
 
+    def lists_ahead(self) -> int:
+        """How many sessions are still to be listed."""
+        return len(self._unlisted)
+
     def requests_ahead(self) -> int:
-        """About how many requests all known work still needs."""
-        lists = len(self._unlisted)
+        """About how many requests for clips all known work still needs."""
         return (
-            lists
-            + round(2 * lists * self._clips_per_session())
+            round(2 * len(self._unlisted) * self._clips_per_session())
             + 2 * len(self._unstarted)
             + len(self._generating)
             + len(self._ready)

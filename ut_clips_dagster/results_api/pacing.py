@@ -16,7 +16,7 @@ from enum import Enum
 import httpx
 
 from ut_clips_dagster.errors import BudgetExhaustedError
-from ut_clips_dagster.results_api.window import TOO_MANY_REQUESTS, Window
+from ut_clips_dagster.results_api.window import TOO_MANY_REQUESTS, Told, Window
 
 MAX_WAIT_S = 900.0
 OPERATION = "operation"
@@ -36,7 +36,10 @@ class Pacer:
     """Says when the next request may be sent, and counts.
 
     Whether the API counts for an account or for each operation is not documented (design, 1): all operations share a
-    window, until an answer proves that they do not; from then on each has its own.
+    window, until their answers prove that they do not; from then on each has its own. The proof takes three answers:
+    one operation's, another's with more left before that window is over, and the first one's again, which goes on
+    counting down in its old window. Two alone may be a window that is over already: the machine slept, or an answer
+    was slow.
 
     `waiting=False` never waits: a sensor skips its tick instead. Times are seconds of `clock`, which is monotonic.
     """
@@ -47,14 +50,17 @@ class Pacer:
     waiting: bool = True
     requests_sent: int = field(default=0, init=False)
     _own: dict[Operation | None, Window] | None = field(default=None, init=False)
-    _last: Operation | None = field(default=None, init=False)
+    _told: dict[Operation | None, Told] = field(default_factory=dict, init=False)
+    _suspects: set[Operation | None] = field(default_factory=set, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def window(self, operation: Operation | None = None) -> Window:
         """The window that this operation's requests are counted in."""
         if self._own is None:
             return self.shared
-        return self._own.setdefault(operation, Window(self.shared.jitter))
+        if operation not in self._own:
+            self._own[operation] = self.shared.another(self.clock())
+        return self._own[operation]
 
     def delay_s(self, operation: Operation | None = None) -> float:
         """Seconds until a request may be sent; 0 when it may be sent now."""
@@ -92,11 +98,28 @@ class Pacer:
     def observe(self, status: int, headers: Mapping[str, str], operation: Operation | None = None) -> None:
         """Learn from an answer's counters."""
         with self._lock:
-            now = self.clock()
-            if self._own is None and operation is not self._last and self.shared.contradicts(now, headers):
-                self._own = {self._last: self.shared}
-            self._last = operation
+            now, told = self.clock(), Told.by(self.clock(), headers)
+            if self._own is None and told:
+                if self._goes_on_apart(operation, told):
+                    apart = {o: self.shared.another(now, t) for o, t in self._told.items()}
+                    self._own = {**apart, operation: self.shared}
+                elif self._contradicts(now, operation, told):
+                    return  # of another window, or a new one: the next answer tells which
             self.window(operation).observe(now, status, headers)
+
+    def _goes_on_apart(self, operation: Operation | None, told: Told) -> bool:
+        """The third answer of the proof."""
+        before = self._told.get(operation)
+        is_suspect = operation in self._suspects
+        self._suspects.discard(operation)
+        return is_suspect and before is not None and told.continues(before)
+
+    def _contradicts(self, now: float, operation: Operation | None, told: Told) -> bool:
+        """The second answer of the proof: others had less left, in windows that are not over."""
+        self._told[operation] = told
+        suspects = {o for o, t in self._told.items() if t.remaining < told.remaining and not t.is_over(now)}
+        self._suspects |= suspects
+        return bool(suspects)
 
 
 class PacedTransport(httpx.BaseTransport):

@@ -44,7 +44,6 @@ class Window:
     remaining: int = field(default=DEFAULT_LIMIT, init=False)
     _period_s: float | None = field(default=None, init=False)
     _ends_at: float | None = field(default=None, init=False)
-    _told: int | None = field(default=None, init=False)
     _opened_last: bool = field(default=False, init=False)
     _alone_so_far: bool | None = field(default=None, init=False)
     _others: int = field(default=0, init=False)
@@ -71,12 +70,14 @@ class Window:
         self.remaining -= 1
         self._sent_at = now
 
-    def contradicts(self, now: float, headers: Mapping[str, str]) -> bool:
-        """Whether these counters cannot be this window's: it is not over, and had fewer requests left before."""
-        remaining = seconds(headers.get("x-ratelimit-remaining"))
-        if remaining is None or self._told is None or self._ends_at is None:
-            return False
-        return remaining > self._told and now < self._ends_at - RESET_ROUNDING_S
+    def another(self, now: float, told: Told | None = None) -> Window:
+        """A window of its own, of the same limit and length, for an operation that is not counted in this one."""
+        window = Window(self.jitter)
+        window.limit = window.remaining = self.limit
+        window._period_s = self._period_s
+        if told and not told.is_over(now):
+            window._learn(now, told.remaining, told.ends_at - now)
+        return window
 
     def observe(self, now: float, status: int, headers: Mapping[str, str]) -> None:
         """Learn from an answer's counters; a 429 without them waits for Retry-After, the known reset, or 60 s."""
@@ -88,7 +89,6 @@ class Window:
             self._refused(now, reset_s, seconds(headers.get("retry-after")))
         elif reset_s is not None and remaining is not None:
             self._learn(now, int(remaining), reset_s)
-            self._told = int(remaining)
 
     def delay_s(self, now: float) -> float:
         """Seconds until a request may be sent; 0 when it may be sent now."""
@@ -170,6 +170,28 @@ class Window:
         self.remaining = 0
         self._ends_at = now + wait_s
         self._not_before = now + wait_s + self.jitter()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an answer tells of its window."""
+
+    remaining: int
+    ends_at: float
+
+    @classmethod
+    def by(cls, now: float, headers: Mapping[str, str]) -> Told | None:
+        """None when the counters are missing or cannot be read."""
+        remaining, reset_s = seconds(headers.get("x-ratelimit-remaining")), seconds(headers.get("x-ratelimit-reset"))
+        return None if remaining is None or reset_s is None else cls(int(remaining), now + reset_s)
+
+    def is_over(self, now: float) -> bool:
+        """Whether the window may be over: `reset` is rounded up, so it may end up to a second before it told."""
+        return now >= self.ends_at - RESET_ROUNDING_S
+
+    def continues(self, before: Told) -> bool:
+        """Whether it goes on counting down in the same window."""
+        return self.remaining < before.remaining and abs(self.ends_at - before.ends_at) <= RESET_ROUNDING_S
 
 
 def seconds(value: str | None) -> float | None:

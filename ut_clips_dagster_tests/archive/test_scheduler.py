@@ -121,6 +121,13 @@ class TestCountedApart:
         assert made.next_action(PRIOR_S, may_list=False) == WaitUntil(math.inf)
         assert made.next_action(PRIOR_S) == ListSession("s0")
 
+    def test_lists_do_not_run_far_ahead_of_the_requests_for_clips(self) -> None:
+        """What a list says grows old until its clips are asked for."""
+        made = scheduler(*map(str, range(Budget().limit - 1)), sessions=2)
+        assert made.next_action(0, may_request=False) == ListSession("s0")
+        made.add_clip("s0", clip("another"))
+        assert made.next_action(0, may_request=False) == WaitUntil(math.inf)
+
 
 class TestAlone:
     """A session by hand: the budget would go unused otherwise, so one clip is a probe."""
@@ -253,15 +260,16 @@ class TestBounds:
 class TestAhead:
     def test_known_work_is_counted_and_unlisted_sessions_are_guessed(self) -> None:
         made = scheduler("a", "b", sessions=2)
-        assert made.requests_ahead() == 2 * 2 + 2 * (1 + 2 * 3)
+        assert made.lists_ahead() == 2
+        assert made.requests_ahead() == 2 * 2 + 2 * (2 * 3)
         start(made, 0)
-        assert made.requests_ahead() == 2 + 1 + 2 * (1 + 2 * 3)
+        assert made.requests_ahead() == 2 + 1 + 2 * (2 * 3)
 
     def test_the_guess_follows_what_sessions_turned_out_to_hold(self) -> None:
         made = scheduler(sessions=10)
         for _ in range(9):
             made.next_action(0)
-        assert made.requests_ahead() <= 2, "nine sessions without a clip"
+        assert made.requests_ahead() <= 1, "nine sessions without a clip"
 
 
 class TestLearning:

@@ -303,10 +303,12 @@ def test_where_the_api_counts_each_operation_lists_do_not_wait_for_the_clips(lab
         api.request_clip(clip.session_id, clip.clip_uuid)
     assert api.pacer.delay_s(Operation.LIST_CLIPS) > 0, "nothing told yet that they are counted apart"
     bench.time.sleep(60)
-    for _ in range(9):
+    for _ in range(8):
         api.request_clip(clip.session_id, clip.clip_uuid)
+    api.list_clips(clip.session_id)
     begun = bench.time.clock()
-    for _ in range(10):
+    api.request_clip(clip.session_id, clip.clip_uuid)
+    for _ in range(9):
         api.list_clips(clip.session_id)
     assert bench.time.clock() - begun < 30
     assert bench.server.requests.count(status=429) == 0

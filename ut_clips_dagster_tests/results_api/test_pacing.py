@@ -58,6 +58,7 @@ def transport(pacer: Pacer, *answers: httpx.Response) -> tuple[PacedTransport, l
     return PacedTransport(httpx.MockTransport(answer), pacer), sent
 
 
+LIST, REQUEST = Operation.LIST_CLIPS, Operation.REQUEST_CLIP
 GET = httpx.Request("GET", "http://api.test/")
 
 
@@ -345,29 +346,40 @@ class TestOperations:
             pacer.observe(200, counters(left, 60), operation)
         assert [pacer.delay_s(operation) for operation in Operation] == [60, 60, 60]
 
-    def test_an_answer_with_more_left_than_another_operation_had_shows_that_they_are_counted_apart(
-        self, pacer: Pacer
-    ) -> None:
-        for left in (1, 0):
-            pacer.observe(200, counters(left, 60), Operation.REQUEST_CLIP)
-        pacer.observe(200, counters(8, 55), Operation.LIST_CLIPS)
-        assert pacer.delay_s(Operation.REQUEST_CLIP) == 60
-        assert (pacer.delay_s(Operation.LIST_CLIPS), pacer.available(Operation.LIST_CLIPS)) == (0, 8)
-        assert pacer.delay_s(Operation.LIST_SESSIONS) == 0
+    def test_two_counters_that_both_go_down_show_that_they_are_counted_apart(self, pacer: Pacer) -> None:
+        for left, operation in [(1, REQUEST), (8, LIST), (0, REQUEST)]:
+            pacer.observe(200, counters(left, 60 if operation is REQUEST else 55), operation)
+        assert pacer.delay_s(REQUEST) == 60
+        assert (pacer.delay_s(LIST), pacer.available(LIST)) == (0, 8)
+        assert (pacer.delay_s(Operation.LIST_SESSIONS), pacer.available(Operation.LIST_SESSIONS)) == (0, 10)
 
     def test_one_operation_never_gives_itself_requests_back(self, pacer: Pacer) -> None:
         for left in (0, 5):
-            pacer.observe(200, counters(left, 60), Operation.REQUEST_CLIP)
-        assert pacer.delay_s(Operation.LIST_CLIPS) == 60
+            pacer.observe(200, counters(left, 60), REQUEST)
+        assert pacer.delay_s(LIST) == 60
+
+    @pytest.mark.parametrize("slept_s", [1, 20, 50])
+    @pytest.mark.parametrize("then", [[9, 8, 7, 6], [4, 3, 2, 1]], ids=["alone", "beside others"])
+    def test_a_machine_that_slept_into_the_next_window_draws_no_conclusion(
+        self, pacer: Pacer, clock: Clock, slept_s: int, then: list[int]
+    ) -> None:
+        """A monotonic clock stands still meanwhile, so the next window seems to begin before the old one's end."""
+        pacer.observe(200, counters(3, 60), LIST)
+        pacer.observe(200, counters(2, 60), REQUEST)
+        for left, operation in zip(then, cycle([REQUEST, LIST])):
+            clock.now += 1
+            pacer.observe(200, counters(left, 60 - slept_s), operation)
+        assert pacer.window(LIST) is pacer.window(REQUEST)
 
     def test_in_the_second_in_which_a_window_may_be_over_already_nothing_is_shown(
         self, pacer: Pacer, clock: Clock
     ) -> None:
         """`reset` is rounded up, so a window may end up to a second before the time it told."""
-        pacer.observe(200, counters(0, 60), Operation.REQUEST_CLIP)
+        pacer.observe(200, counters(2, 60), REQUEST)
         clock.now += 59.5
-        pacer.observe(200, counters(9, 60), Operation.LIST_CLIPS)
-        assert pacer.window(Operation.LIST_CLIPS) is pacer.window(Operation.REQUEST_CLIP)
+        for left, operation in [(9, LIST), (8, REQUEST), (7, LIST)]:
+            pacer.observe(200, counters(left, 60), operation)
+        assert pacer.window(LIST) is pacer.window(REQUEST)
 
 
 def test_a_batch_that_joined_a_window_and_saw_nobody_else_in_it_opens_the_next_at_once(
