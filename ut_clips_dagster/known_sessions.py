@@ -29,6 +29,7 @@ IN_FLIGHT = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+UNSUCCESSFUL = [*IN_FLIGHT, DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE]
 
 
 def materialized_sessions(instance: DagsterInstance, asset: str) -> set[str]:
@@ -46,12 +47,23 @@ def unfinished_sessions(instance: DagsterInstance, table: MetadataTable, order: 
 
 def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
     """Sessions that a queued or running run holds."""
+    return _sessions_of_runs(instance, order, IN_FLIGHT)
+
+
+def sessions_of_unsuccessful_runs(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
+    """Sessions of runs that failed, were cancelled, or did not end: a killed one may not have been seen to end."""
+    return _sessions_of_runs(instance, order, UNSUCCESSFUL)
+
+
+def _sessions_of_runs(
+    instance: DagsterInstance, order: Sequence[str], statuses: Sequence[DagsterRunStatus]
+) -> set[str]:
     position = {key: index for index, key in enumerate(order)}
-    in_flight: set[str] = set()
-    for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
+    sessions: set[str] = set()
+    for run in instance.get_runs(RunsFilter(statuses=statuses)):
         if key := run.tags.get(PARTITION_NAME_TAG):
-            in_flight.add(key)
+            sessions.add(key)
         first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
         if first in position and last in position:
-            in_flight.update(order[position[first] : position[last] + 1])
-    return in_flight
+            sessions.update(order[position[first] : position[last] + 1])
+    return sessions

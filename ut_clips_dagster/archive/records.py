@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     CLIP_URLS: ClipUrlsDocument,
     CLIP_FILES: ClipFilesDocument,
 }
+PARALLEL_READS = 8
 ABSENT = b'{\n "absent": true\n}'
 """Payload of a document that was damaged and could not be rebuilt: as good as not there, and written like any other."""
 _SEAL = re.compile(rb',\n "sha256": "([0-9a-f]{64})"\n\}\n\Z')
@@ -100,6 +102,21 @@ class SessionRecords:
             clip_files=self._read(session_id, CLIP_FILES, ClipFilesDocument)
             or ClipFilesDocument(session_id=session_id),
         )
+
+    def read_all(self, session_ids: Iterable[str]) -> Iterator[tuple[str, SessionRecord | StorageError]]:
+        """The documents of many sessions, in their order; where they cannot be read, why.
+
+        Several at a time: in a bucket each of a session's four documents takes tens of milliseconds.
+        """
+
+        def read(session_id: str) -> tuple[str, SessionRecord | StorageError]:
+            try:
+                return session_id, self.read(session_id)
+            except StorageError as error:
+                return session_id, error
+
+        with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="documents") as pool:
+            yield from pool.map(read, session_ids)
 
     def session(self, session_id: str) -> SessionDocument | None:
         """What the session list said of a session."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import Any
 
 from dagster import (
@@ -64,11 +64,12 @@ def clip_assets(
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
     uri, steps = archive.store().uri, steps_for(selected)
-    is_backfill = steps.relist and steps.download and not alone
+    tells_plan = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
-    with results_api.client() as client, ExitStack() as stack:
-        if is_backfill:
-            stack.enter_context(plan_and_cost(context, archive.records(), session_ids, client.pacer))
+    with (
+        results_api.client() as client,
+        plan_and_cost(context, archive.records(), session_ids, client.pacer) if tells_plan else nullcontext(),
+    ):
         pipeline = archive.pipeline(clip_polling.poller(client, interactive=alone), results_api.api_url)
         for result in pipeline.run(session_ids, steps, time.monotonic() + STOP_STARTING_AFTER_S):
             if result.error:

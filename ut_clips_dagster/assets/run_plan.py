@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from statistics import fmean
 
 from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterInstance
@@ -17,7 +16,6 @@ from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, Dagst
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.plan import SLOW_SHARE, History, Plan, duration, plan
 from ut_clips_dagster.archive.records import SessionRecords
-from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.known_sessions import CLIP_LIST, CLIP_URLS
 from ut_clips_dagster.results_api.pacing import Pacer
 
@@ -36,23 +34,18 @@ def plan_and_cost(
     Other runs at the same time make it longer than planned: they share the budget.
     """
     begun_at = time.monotonic()
-    _tell(context, PLAN_TAG, str(plan_of(context.instance, records, session_ids)))
+    planned = str(plan_of(context.instance, records, session_ids))
+    _tell(context, {PLAN_TAG: planned, COST_TAG: "not done yet"})  # a re-execution has its parent's tags
     yield
-    _tell(context, COST_TAG, f"{pacer.requests_sent} requests, {duration(time.monotonic() - begun_at)}")
+    _tell(context, {COST_TAG: f"{pacer.requests_sent} requests, {duration(time.monotonic() - begun_at)}"})
 
 
 def plan_of(instance: DagsterInstance, records: SessionRecords, session_ids: Sequence[str]) -> Plan:
     """The plan of a run over these sessions."""
-    listed = [record for record in map(partial(_read, records), session_ids) if record and record.clip_list]
+    read = (record for _, record in records.read_all(session_ids))  # of a damaged one the run says what is wrong
+    listed = [record for record in read if isinstance(record, SessionRecord) and record.clip_list]
     missing = sum(len(record.missing) for record in listed)
     return plan(_history(instance), len(session_ids), len(session_ids) - len(listed), missing)
-
-
-def _read(records: SessionRecords, session_id: str) -> SessionRecord | None:
-    try:
-        return records.read(session_id)
-    except StorageError:  # the run says what is wrong with it; a plan is no reason to fail
-        return None
 
 
 def _history(instance: DagsterInstance) -> History:
@@ -78,6 +71,6 @@ def _number(event: AssetMaterialization, name: str) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _tell(context: AssetExecutionContext, tag: str, text: str) -> None:
-    context.instance.add_run_tags(context.run.run_id, {tag: text})
-    context.log.info(f"{tag}: {text}")
+def _tell(context: AssetExecutionContext, tags: dict[str, str]) -> None:
+    context.instance.add_run_tags(context.run.run_id, tags)
+    context.log.info("; ".join(f"{name}: {text}" for name, text in tags.items()))

@@ -15,7 +15,7 @@ from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.errors import ClipsError, SettingsError, StorageError
-from ut_clips_dagster.known_sessions import unfinished_sessions
+from ut_clips_dagster.known_sessions import sessions_of_unsuccessful_runs, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionSummary, now_utc, parse_uuid
@@ -49,7 +49,7 @@ def archive_once(only: Sequence[str]) -> bool:
 
 
 def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[str]) -> bool:
-    """Run the job over these sessions in as few runs as can be; True when all of them are finished."""
+    """Run the job over these sessions in as few runs as can be; True when all are finished and none failed."""
     job = platform.definitions.resolve_job_def(JOB)
     failures: list[str] = []
     with watching(len(wanted)):
@@ -65,7 +65,7 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
             failures += [_reason(event) for event in run.all_events if event.is_step_failure]
     for failure in failures:
         errors.print(failure, markup=False, highlight=False, soft_wrap=True)
-    return _summary(platform, wanted)
+    return _summary(platform, wanted) and not failures
 
 
 def discover(platform: Platform, known: set[str]) -> None:
@@ -96,19 +96,17 @@ def _record(platform: Platform, events: Sequence[AssetMaterialization], found: S
 def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     """What is unfinished or due to be listed again, and what a killed run left: documents that say more than the rows.
 
-    Documents are read of sessions that may still change, and of those without clips; not of settled ones, or to begin
-    would take minutes with 100,000 sessions.
+    Documents are read of sessions that may still change, of those without clips, and of those whose run did not end
+    well; not of all others, or to begin would take minutes with 100,000 sessions.
     """
     rows = platform.archive.table().read()
     wanted = set(unfinished_sessions(platform.instance, platform.archive.table(), order))
-    settled, records, now = settled_sessions(rows), platform.archive.records(), now_utc()
+    settled = settled_sessions(rows) - sessions_of_unsuccessful_runs(platform.instance, order)
+    to_read = [session_id for session_id in order if session_id not in wanted and session_id not in settled]
     complete: list[SessionRecord] = []
-    for session_id in order:
-        if session_id in wanted or session_id in settled:
-            continue
-        try:
-            record = records.read(session_id)
-        except StorageError:  # the run says what is wrong with it, and goes on with the others
+    now = now_utc()
+    for session_id, record in platform.archive.records().read_all(to_read):
+        if isinstance(record, StorageError):  # the run says what is wrong with it, and goes on with the others
             wanted.add(session_id)
             continue
         at = next_relist(record)

@@ -1,10 +1,19 @@
 """`late_clips`: lists finished sessions again, as researchers cut, rename and delete clips long after a session."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SensorResult, sensor
+from dagster import (
+    AssetKey,
+    AssetRecordsFilter,
+    DagsterInstance,
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    sensor,
+)
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,7 +21,7 @@ from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.relisting import next_relist
 from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.known_sessions import sessions_in_flight
+from ut_clips_dagster.known_sessions import CLIP_LIST, sessions_in_flight
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
@@ -23,18 +32,24 @@ INTERVAL_S = 600
 MAX_SESSIONS_PER_TICK = 20
 """A fifth of the requests the API allows in `INTERVAL_S`: new sessions and retries keep the rest."""
 MAX_READ_PER_TICK = 500
+MAX_DUE_PER_TICK = 5 * MAX_SESSIONS_PER_TICK
+"""Due sessions looked at in a tick: most of those that a run touched turn out to need nothing."""
 ASK_AGAIN_AFTER = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
 
 
 class Cursor(BaseModel):
-    """The sensor's memory: when each session of the last 30 days is due, and how many partitions it has looked at."""
+    """The sensor's memory."""
 
     model_config = ConfigDict(frozen=True)
 
     seen: int = 0
+    """How many partitions it has looked at."""
     due: dict[str, UtcDatetime] = {}
+    """When each session of the last 30 days, and each that a run has just listed, is to be looked at."""
+    event: int | None = None
+    """Storage ID of the newest event of `clip_list` that it has looked at."""
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
@@ -46,23 +61,35 @@ class Cursor(BaseModel):
             return cls()
 
 
-def plan_relists(
-    cursor: Cursor, order: Sequence[str], records: SessionRecords, in_flight: set[str], now: datetime
+def plan_relists(  # noqa: PLR0913, PLR0917 - a pure function of all it depends on
+    cursor: Cursor,
+    order: Sequence[str],
+    records: SessionRecords,
+    in_flight: set[str],
+    now: datetime,
+    touched: Iterable[str] = (),
 ) -> tuple[Cursor, list[str]]:
-    """Which sessions to list now, and what to remember. Reads documents of new partitions and of due sessions only."""
-    due = dict(cursor.due)
+    """Which sessions to list now, and what to remember. Reads documents of new partitions and of due sessions only.
+
+    Args:
+        cursor: what is remembered.
+        order: all partition keys.
+        records: the sessions' documents.
+        in_flight: sessions that a run holds; they wait.
+        now: the present moment.
+        touched: sessions that a run held since the last tick; one that was killed may have listed a new clip and told
+            nobody, so they are looked at once more.
+    """
+    due = dict.fromkeys(touched, now + ASK_AGAIN_AFTER) | cursor.due
     fresh = order[cursor.seen : cursor.seen + MAX_READ_PER_TICK]
-    for session_id in fresh:
-        record = _read(records, session_id)
+    for session_id, record in _read(records, fresh):
         if (at := next_relist(record) if record else now + ASK_AGAIN_AFTER) is not None:
             due[session_id] = at
+    soonest = sorted((at, session_id) for session_id, at in due.items() if at <= now and session_id not in in_flight)
     wanted: list[str] = []
-    for session_id, at in sorted(due.items(), key=lambda item: item[1]):
-        if at > now or len(wanted) >= MAX_SESSIONS_PER_TICK:
+    for session_id, record in _read(records, [session_id for _, session_id in soonest[:MAX_DUE_PER_TICK]]):
+        if len(wanted) >= MAX_SESSIONS_PER_TICK:
             break
-        if session_id in in_flight:
-            continue
-        record = _read(records, session_id)
         again = next_relist(record) if record else None
         if record is None or record.clip_list is None:
             due[session_id] = now + ASK_AGAIN_AFTER  # not listed at all yet: new_sessions and its retries see to it
@@ -73,16 +100,29 @@ def plan_relists(
             del due[session_id]
         else:
             due[session_id] = again
-    return Cursor(seen=cursor.seen + len(fresh), due=due), wanted
+    return cursor.model_copy(update={"seen": cursor.seen + len(fresh), "due": due}), wanted
 
 
-def _read(records: SessionRecords, session_id: str) -> SessionRecord | None:
-    """A session's documents; one that is damaged must not stop the others: it is looked at again an hour later."""
-    try:
-        return records.read(session_id)
-    except StorageError as error:
-        log.warning("late_clips passes over session %s: %s", session_id, error)
-        return None
+def _read(records: SessionRecords, session_ids: Sequence[str]) -> Iterator[tuple[str, SessionRecord | None]]:
+    """Documents; a session whose are damaged must not stop the others: it is looked at again an hour later."""
+    for session_id, record in records.read_all(session_ids):
+        if isinstance(record, StorageError):
+            log.warning("late_clips passes over session %s: %s", session_id, record)
+        yield session_id, None if isinstance(record, StorageError) else record
+
+
+def touched_sessions(instance: DagsterInstance, since: int | None) -> tuple[int | None, list[str]]:
+    """The newest event of `clip_list` up to which was looked, and the sessions of those after `since`.
+
+    A run logs sessions that were complete before it begins; so of a killed one there is an event, too.
+    """
+    if since is None:
+        newest = instance.fetch_materializations(AssetKey(CLIP_LIST), 1).records
+        return (newest[0].storage_id if newest else 0), []
+    filtered = AssetRecordsFilter(AssetKey(CLIP_LIST), after_storage_id=since)
+    records = instance.fetch_materializations(filtered, MAX_READ_PER_TICK, ascending=True).records
+    last = records[-1].storage_id if records else since
+    return last, [record.partition_key for record in records if record.partition_key]
 
 
 def _is_forgotten(record: SessionRecord) -> bool:
@@ -103,7 +143,10 @@ def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> Sen
     def late_clips(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
         order = context.instance.get_dynamic_partitions(SESSIONS)
         in_flight = sessions_in_flight(context.instance, order)
-        cursor, wanted = plan_relists(Cursor.read(context.cursor), order, archive.records(), in_flight, now_utc())
+        before = Cursor.read(context.cursor)
+        event, touched = touched_sessions(context.instance, before.event)
+        cursor, wanted = plan_relists(before, order, archive.records(), in_flight, now_utc(), touched)
+        cursor = cursor.model_copy(update={"event": event})
         if not wanted:
             reason = f"No session is due; {len(cursor.due)} will be."
             return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from dagster import AssetKey, DagsterInstance
 from typer.testing import CliRunner
 
 from ut_clips_dagster.cli import app
+from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorConfig, SimulatorServer, media_file
+from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 SCALE = 200.0
 UNKNOWN_TEST_ID = "00000000-0000-4000-8000-000000000000"
@@ -89,6 +92,29 @@ def test_archive_stores_every_clip_records_every_partition_and_asks_nothing_twic
     code, output = invoke("status", "--json")
     status = json.loads(output)
     assert (status["sessions"], status["archived"], status["clips"]) == (4, 4, {"STORED": 6})
+
+
+def test_archive_finds_what_a_run_left_that_did_not_end_well_however_old_the_session(
+    simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions listed more than 30 days after their end are passed over, but not where a run listed a new clip."""
+    long_ago = datetime.now(timezone.utc) - timedelta(days=60)
+    old = simulator.world.add_session(clips=1, finished_at=long_ago).session_id
+    assert invoke("archive")[0] == 0
+    new = simulator.world.add_clip(old).clip_uuid
+    code, output = invoke("archive")
+    assert (code, "nothing to do" in output) == (0, True), "it is settled: nobody asks for late clips"
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MetadataTable, "replace", lambda *_: (_ for _ in ()).throw(StorageError("The disk is full.")))
+        code, output = invoke("archive", "--session", old)
+    assert (code, "The disk is full." in output) == (2, True)
+    assert new not in archived_files(tmp_path)
+
+    code, output = invoke("archive")
+    assert code == 0, output
+    assert new in archived_files(tmp_path)
+    assert invoke("verify")[0] == 0
 
 
 def test_archive_exits_2_and_names_what_is_unfinished_and_the_rest_is_archived(

@@ -199,17 +199,19 @@ def test_new_clip_of_a_complete_session_is_not_forgotten_by_a_death_at_any_bound
             store = open_store(job.archive)
             moment = assert_sound(store, bench.bytes.__getitem__, set())
             if any(clip.clip_uuid == new for clip in moment.records[session_id].missing):
-                assert known_to_a_sensor(store, session_id), f"forgotten after the death at {boundary}"
+                assert known_to_a_sensor(store, session_id, bench.events(job)), (
+                    f"forgotten after the death at {boundary}"
+                )
             assert bench.run(bench.job(job.archive)) == FINISHED
             assert_complete(store, bench.bytes.__getitem__, bench.clips, bench.events(job))
     assert {"clip_list.json written#1", "before the table's commit#2"} <= set(boundaries)
 
 
-def known_to_a_sensor(store: Store, session_id: str) -> bool:
-    """Whether `unfinished_sessions` sees it by the table's rows, or `late_clips` by its documents."""
+def known_to_a_sensor(store: Store, session_id: str, events: set[str]) -> bool:
+    """Whether `unfinished_sessions` sees it by the table's rows, or `late_clips` by its documents, an hour later."""
     if session_id in set(MetadataTable(store.uri).unfinished()["session_id"]):
         return True
-    now = now_utc()
-    cursor = Cursor(seen=1, due={session_id: now})
-    _, wanted = plan_relists(cursor, [session_id], SessionRecords(store), set(), now + timedelta(hours=1))
+    now, records = now_utc(), SessionRecords(store)
+    cursor, _ = plan_relists(Cursor(seen=1), [session_id], records, set(), now, touched=events)
+    _, wanted = plan_relists(cursor, [session_id], records, set(), now + timedelta(hours=1))
     return wanted == [session_id]

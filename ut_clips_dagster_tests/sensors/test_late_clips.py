@@ -100,3 +100,34 @@ def test_a_session_that_failed_to_be_listed_is_asked_for_again_an_hour_later(pla
     _, later = plan_relists(cursor, [key], records, set(), now + timedelta(minutes=61))
 
     assert (first, soon, later) == ([key], [], [key])
+
+
+def test_a_new_clip_that_a_killed_run_listed_is_found_however_old_the_session(platform: TestPlatform) -> None:
+    old = platform.simulator.world.add_session(clips=1, finished_at=now_utc() - timedelta(days=60)).session_id
+    tick(platform, "new_sessions")
+    first = tick(platform, "late_clips")
+    platform.run(old)
+    records, order = platform.archive.records(), [*platform.sessions()]
+    listing = records.read(old).clip_list
+    assert listing is not None
+    another = listing.clips[0].model_copy(update={"clip_uuid": "00000000-0000-4000-8000-000000000001"})
+    records.write_listing(old, lambda _: listing.model_copy(update={"clips": (*listing.clips, another)}))
+
+    second = tick(platform, "late_clips", first.cursor)
+    _, wanted = plan_relists(Cursor.read(second.cursor), order, records, set(), now_utc() + timedelta(minutes=61))
+
+    assert old in wanted
+
+
+def test_a_session_that_a_run_completed_is_looked_at_once_more_and_no_longer(platform: TestPlatform) -> None:
+    old = platform.simulator.world.add_session(clips=1, finished_at=now_utc() - timedelta(days=60)).session_id
+    tick(platform, "new_sessions")
+    first = tick(platform, "late_clips")
+    platform.run(old)
+
+    second = Cursor.read(tick(platform, "late_clips", first.cursor).cursor)
+    later, wanted = plan_relists(second, [old], platform.archive.records(), set(), now_utc() + timedelta(minutes=61))
+
+    assert old in second.due
+    assert old not in later.due
+    assert wanted == []
