@@ -37,7 +37,8 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"{self.sessions} sessions, about {self.clips} clips: {self.requests} requests, {duration(self.duration_s)}"
+            f"{self.requests} requests, {duration(self.duration_s)} at {REQUESTS_PER_WINDOW} a minute, "
+            f"for {self.sessions} sessions with about {self.clips} clips"
         )
 
 

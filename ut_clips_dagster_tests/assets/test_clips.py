@@ -55,11 +55,12 @@ def test_a_batch_tells_its_plan_before_it_begins_and_its_cost_when_it_is_done(pl
     tags = [run.tags for run in platform.instance.get_runs()]  # newest first
     clips = [len(platform.simulator.world.clips(key)) for key in keys]
     guessed = 3 * sum(clips[:2]) / 2  # of the three sessions that were never listed, from the two that were
-    assert tags[0]["ut_clips/plan"].startswith(f"4 sessions, about {round(guessed)} clips: ")
+    assert tags[0]["ut_clips/plan"].endswith(f" for 4 sessions with about {round(guessed)} clips")
     sent = platform.simulator.requests.api_count() - before
     assert tags[0]["ut_clips/cost"].startswith(f"{sent} requests, ")
     assert not {"ut_clips/plan", "ut_clips/cost"} & tags[1].keys(), "a survey costs one request a session"
-    assert tags[2]["ut_clips/plan"].startswith("2 sessions, about 6 clips: 14 requests"), "nothing known yet"
+    unknown = "14 requests, 78 s at 10 a minute, for 2 sessions with about 6 clips"
+    assert tags[2]["ut_clips/plan"] == unknown
 
 
 def test_one_bad_session_fails_alone_and_says_why_while_the_others_are_materialized(platform: TestPlatform) -> None:
