@@ -125,7 +125,9 @@ def check_settings() -> None:
     from ut_clips_dagster.cli.platform import open_platform
 
     with failing_plainly():
-        open_platform().archive.store().check_writable()
+        platform = open_platform()
+        with platform.results_api.client():  # refuses a proxy that is none
+            platform.archive.store().check_writable()
         typer.echo("The settings are complete, and the archive can be written.")
 
 

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 from urllib.request import getproxies, proxy_bypass
 
+import httpx
+from urllib3.util import parse_url
+
 from ut_clips_dagster.errors import SettingsError
+
+KINDS = ("http", "https")
 
 
 def proxy_for(scheme: str, host: str) -> str | None:
-    """The proxy through which a host is reached; None: directly.
+    """The proxy through which a host is reached, as a URL that urllib3 and httpx read alike; None: directly.
+
+    Raises:
+        SettingsError: it is no HTTP proxy; the message names the variable and nothing of its value.
+    """
+    proxies = getproxies()
+    name = scheme if proxies.get(scheme) else "all"
+    proxy = proxies.get(name)
+    if not proxy or proxy_bypass(host):
+        return None
+    try:
+        return _checked(proxy)
+    except (ValueError, httpx.InvalidURL):  # urllib3's is a ValueError
+        raise SettingsError(
+            f"{name.upper()}_PROXY names no HTTP proxy; it must be http://host:port or http://user:password@host:port, "
+            "with special characters of the password percent-encoded: %23 for #, %2F for /."
+        ) from None  # the cause would print the URL, credentials included
+
+
+def transport_to(url: str) -> httpx.HTTPTransport:
+    """A transport to the host of a URL, through its proxy if it has one.
 
     Raises:
         SettingsError: it is no HTTP proxy.
     """
-    proxies = getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(host):
-        return None
-    kind, _, address = proxy.rpartition("://")
-    if kind not in ("", "http", "https"):
-        raise SettingsError(
-            f"{scheme.upper()}_PROXY or ALL_PROXY names a proxy of the kind {kind}; it must be http://host:port."
-        )
-    return f"{kind or 'http'}://{address}"
+    parts = httpx.URL(url)
+    return httpx.HTTPTransport(proxy=proxy_for(parts.scheme, parts.host))
+
+
+def _checked(proxy: str) -> str:
+    kind, _, address = proxy.partition("://") if "://" in proxy else ("http", "", proxy)
+    parts = parse_url(f"{kind.lower()}://{address}")
+    if parts.scheme not in KINDS or not parts.host or parts.port == 0:
+        raise ValueError
+    if parts.path not in (None, "", "/") or parts.query is not None or parts.fragment is not None:
+        raise ValueError  # the rest of a password with an unencoded character
+    return str(httpx.URL(parts.url))
