@@ -142,7 +142,7 @@ class MediaClient:
             host = (parts.host or "").strip("[]").lower()
         except LocationParseError:
             raise LinkRefusedError("The clip's link is no URL.") from None
-        proxy = proxy_for(parts.scheme or "", host)
+        proxy = proxy_for(parts.scheme or "", host, parts.port)
         if host in self._allowed_hosts and parts.scheme in ("http", "https"):
             return self._through(proxy) if proxy else self._trusted
         loopback = is_loopback_host(host) and self._allow_loopback

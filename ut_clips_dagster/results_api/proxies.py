@@ -9,10 +9,10 @@ from urllib3.util import parse_url
 
 from ut_clips_dagster.errors import SettingsError
 
-KINDS = ("http", "https")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def proxy_for(scheme: str, host: str) -> str | None:
+def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
     """The proxy through which a host is reached, as a URL that urllib3 and httpx read alike; None: directly.
 
     Raises:
@@ -21,7 +21,7 @@ def proxy_for(scheme: str, host: str) -> str | None:
     proxies = getproxies()
     name = scheme if proxies.get(scheme) else "all"
     proxy = proxies.get(name)
-    if not proxy or proxy_bypass(host):
+    if not proxy or proxy_bypass(f"{host}:{port or DEFAULT_PORTS.get(scheme, '')}"):
         return None
     try:
         return _checked(proxy)
@@ -39,13 +39,13 @@ def transport_to(url: str) -> httpx.HTTPTransport:
         SettingsError: it is no HTTP proxy.
     """
     parts = httpx.URL(url)
-    return httpx.HTTPTransport(proxy=proxy_for(parts.scheme, parts.host))
+    return httpx.HTTPTransport(proxy=proxy_for(parts.scheme, parts.host, parts.port))
 
 
 def _checked(proxy: str) -> str:
     kind, _, address = proxy.partition("://") if "://" in proxy else ("http", "", proxy)
     parts = parse_url(f"{kind.lower()}://{address}")
-    if parts.scheme not in KINDS or not parts.host or parts.port == 0:
+    if parts.scheme not in DEFAULT_PORTS or not parts.host or parts.port == 0:
         raise ValueError
     if parts.path not in (None, "", "/") or parts.query is not None or parts.fragment is not None:
         raise ValueError  # the rest of a password with an unencoded character

@@ -67,6 +67,17 @@ def test_what_no_proxy_names_is_asked_directly(
     assert proxy.requests == []
 
 
+def test_no_proxy_may_name_a_port(bench: Any, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.address)
+    monkeypatch.setenv("NO_PROXY", f"{bench.server.url.removeprefix('http://')},media.example:80")
+
+    assert fetch(bench.link(bench.api()))
+
+    assert proxy.requests == []
+    assert proxy_for("http", "media.example") is None
+    assert proxy_for("http", "media.example", 8080) == f"http://{proxy.address}"
+
+
 def test_https_is_asked_through_a_tunnel_and_a_proxy_that_refuses_it_is_an_error_that_passes(
     bench: Any, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
