@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from ut_clips_dagster.errors import LinkExpiredError, LinkRefusedError, MediaUnavailableError, NotAClipError
 from ut_clips_dagster.hosts import is_loopback_host, is_public_address
-from ut_clips_dagster.results_api.proxies import proxy_for
+from ut_clips_dagster.results_api.proxies import proxy_authorization, proxy_for
 
 CHUNK_BYTES = 128 * 1024
 """Measured: with 1 MiB a third of the speed, as every chunk is fresh memory of the kernel's."""
@@ -156,8 +156,7 @@ class MediaClient:
 
     def _through(self, proxy: str) -> urllib3.ProxyManager:
         if proxy not in self._proxied:
-            auth = parse_url(proxy).auth
-            headers = make_headers(proxy_basic_auth=unquote(auth)) if auth else None
+            headers = proxy_authorization(proxy)
             self._proxied[proxy] = urllib3.ProxyManager(proxy, proxy_headers=headers, **self._options)
         return self._proxied[proxy]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -40,6 +42,14 @@ def transport_to(url: str) -> httpx.HTTPTransport:
     """
     parts = httpx.URL(url)
     return httpx.HTTPTransport(proxy=proxy_for(parts.scheme, parts.host, parts.port))
+
+
+def proxy_authorization(proxy: str) -> dict[str, str]:
+    """The header with a proxy's credentials, as httpx makes it: urllib3's own cannot hold what is not Latin-1."""
+    user, _, password = (parse_url(proxy).auth or "").partition(":")
+    if not user and not password:
+        return {}
+    return {"Proxy-Authorization": f"Basic {b64encode(f'{unquote(user)}:{unquote(password)}'.encode()).decode()}"}
 
 
 def _checked(proxy: str) -> str:

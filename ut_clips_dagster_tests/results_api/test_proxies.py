@@ -95,8 +95,9 @@ def test_https_is_asked_through_a_tunnel_and_a_proxy_that_refuses_it_is_an_error
     ("kind_and_credentials", "sent"),
     [
         ("http://user:p%40ss@", "user:p@ss"),
-        ("HTTP://user:p%40ss@", "user:p@ss"),
+        ("HTTP://user:p%E2%82%ACss@", "user:p€ss"),
         ("Http://user:p@ss@", "user:p@ss"),
+        ("http://user@", "user:"),
         ("user:p%23%2F@", "user:p#/"),
     ],
 )
