@@ -5,9 +5,10 @@ urllib3 reads the bytes: measured on loopback it streams several times faster th
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
@@ -205,8 +206,12 @@ class MediaClient:
 
 
 def _is_local_address(host: str) -> bool:
+    """Whether a host is an address that is not public, however it is written: a proxy takes 127.1 or 0x7f000001 too."""
+    host = host.rstrip(".")
+    with suppress(OSError):  # a name, or IPv6
+        host = socket.inet_ntoa(socket.inet_aton(host))
     try:
-        return not is_public_address(host)
+        return is_loopback_host(host) or not is_public_address(host)
     except ValueError:  # a name
         return False
 

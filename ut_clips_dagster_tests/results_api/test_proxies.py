@@ -112,15 +112,45 @@ def test_api_token_and_clip_send_the_proxy_the_same_credentials(
     assert proxy.credentials == {"Basic " + b64encode(sent.encode()).decode()}
 
 
-def test_a_link_to_an_address_of_the_local_network_is_not_even_shown_to_the_proxy(
-    proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.169.254.",
+        "10.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
+        "localhost.",
+        "[fd00:ec2::254]",
+    ],
+)
+def test_a_link_to_the_local_network_however_written_is_shown_to_the_proxy_only_if_its_host_is_allowed(
+    proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy.address)
 
     with pytest.raises(LinkRefusedError, match="UT_CLIPS_MEDIA_ALLOWED_HOSTS"):
-        fetch("https://169.254.169.254/latest/meta-data")
+        fetch(f"https://{host}/latest/meta-data")
 
     assert proxy.requests == []
+    with pytest.raises(MediaUnavailableError, match="ProxyError"):
+        fetch(f"https://{host}/clip.mp4", host.strip("[]"))
+    assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "134744072", "media.example.", "1.media.example"])
+def test_a_public_address_or_a_name_is_shown_to_the_proxy(
+    proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+
+    with pytest.raises(MediaUnavailableError, match="ProxyError"):
+        fetch(f"https://{host}/clip.mp4")
+
+    assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize(
