@@ -108,9 +108,9 @@ app(["demo", "--exit", "--port", "0"])
 """
 
 
-@pytest.mark.parametrize("moment", ["Dagster has just started", "Dagster ends"])
-def test_nothing_is_left_running_even_of_a_dagster_that_ignores_signals(
-    tmp_path: Path, environment: dict[str, str], moment: str
+@pytest.mark.parametrize(("moment", "exit_code"), [("Dagster has just started", 130), ("Dagster ends", 0)])
+def test_nothing_is_left_running_even_of_a_dagster_that_ignores_signals_and_only_a_whole_demo_exits_0(
+    tmp_path: Path, environment: dict[str, str], moment: str, exit_code: int
 ) -> None:
     dagster = tmp_path / "dagster"
     dagster.write_text(STUBBORN_DAGSTER)
@@ -129,3 +129,4 @@ def test_nothing_is_left_running_even_of_a_dagster_that_ignores_signals(
         )
 
     assert "clip_metadata: 0 clips" in demo.stdout, demo.stderr
+    assert demo.returncode == exit_code
