@@ -82,7 +82,7 @@ def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subp
         "UT_CLIPS_BATCH_SIZE": "10",
         "UT_CLIPS_DISCOVERY_INTERVAL_S": str(DISCOVERY_INTERVAL_S),
         "DAGSTER_HOME": str(home / "dagster"),
-        "no_proxy": "127.0.0.1",
+        "no_proxy": "127.0.0.1,localhost",  # all it talks to; it outranks a person's own NO_PROXY
     }
     command = [sys.executable, "-m", "dagster", "dev", "-m", "ut_clips_dagster.definitions", "-h", "127.0.0.1"]
     with (home / "dagster.log").open("wb") as log:
