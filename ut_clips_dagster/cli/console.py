@@ -14,6 +14,7 @@ console = Console()
 errors = Console(stderr=True)
 
 EXIT_COULD_NOT_RUN = 1
+EXIT_INTERRUPTED = 130
 
 
 @contextmanager
@@ -26,4 +27,4 @@ def failing_plainly() -> Iterator[None]:
         raise typer.Exit(EXIT_COULD_NOT_RUN) from None
     except KeyboardInterrupt:
         errors.print("Stopped. What is stored is kept; run the command again to go on.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -32,32 +32,38 @@ POLL_INTERVAL_S = 3.0 / TIME_SCALE
 DISCOVERY_INTERVAL_S = 5
 GIVE_UP_AFTER_S = 240.0
 LOOK_EVERY_S = 1.0
+END_WITHIN_S = 15.0
+"""What Dagster has to end by itself in; then it is killed."""
 QUERY = "select * from clip_metadata"
 
 
-def run_demo(*, exit_when_done: bool, port: int) -> None:
+def run_demo(*, exit_when_done: bool, port: int) -> bool:
     """Run until interrupted or terminated, or until all is archived.
+
+    Returns:
+        Whether it ended because all is archived.
 
     Raises:
         ClipsError: Dagster ended by itself, or the demo took longer than it may.
     """
+    signals: list[int] = []  # only kept: an exception in the wrong moment would leave Dagster running
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, lambda number, _: signals.append(number))
     home = HOME.absolute()
     shutil.rmtree(home, ignore_errors=True)
     (home / "dagster").mkdir(parents=True)
     shutil.copy(INSTANCE_CONFIG, home / "dagster")
     config = SimulatorConfig(time_scale=TIME_SCALE, appear_every_s=None if exit_when_done else SESSION_EVERY_S)
     port = _free_port(port)
-    stopping = suppress(KeyboardInterrupt)
-    with stopping, SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:
+    with SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:
         console.print(f"Dagster UI: [link]http://127.0.0.1:{port}[/link]  (simulated Results API: {simulator.url})")
         console.print("Sessions are found by the new_sessions sensor within seconds of Dagster's start.")
-        _watch(simulator, home, dagster, exit_when_done=exit_when_done)
+        done = _watch(simulator, home, dagster, signals, exit_when_done=exit_when_done)
     table = MetadataTable(str(home / "archive"))
     _print_table(table)
     console.print(f"The archive is in {HOME}/archive. Query it:")
     console.print(f"  UT_CLIPS_ARCHIVE={HOME}/archive .venv/bin/ut-clips sql '{QUERY}'", soft_wrap=True)
+    return done
 
 
 @contextmanager
@@ -76,7 +82,7 @@ def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subp
         "UT_CLIPS_BATCH_SIZE": "10",
         "UT_CLIPS_DISCOVERY_INTERVAL_S": str(DISCOVERY_INTERVAL_S),
         "DAGSTER_HOME": str(home / "dagster"),
-        "no_proxy": "127.0.0.1",
+        "no_proxy": "127.0.0.1,localhost",  # all it talks to; it outranks a person's own NO_PROXY
     }
     command = [sys.executable, "-m", "dagster", "dev", "-m", "ut_clips_dagster.definitions", "-h", "127.0.0.1"]
     with (home / "dagster.log").open("wb") as log:
@@ -89,12 +95,20 @@ def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subp
             _end(process)
 
 
-def _watch(simulator: SimulatorServer, home: Path, dagster: subprocess.Popen[bytes], *, exit_when_done: bool) -> None:
+def _watch(
+    simulator: SimulatorServer,
+    home: Path,
+    dagster: subprocess.Popen[bytes],
+    signals: list[int],
+    *,
+    exit_when_done: bool,
+) -> bool:
+    """Tell what is archived; True once all is, False at the first signal."""
     give_up_at = time.monotonic() + GIVE_UP_AFTER_S
     records = SessionRecords(LocalStore(home / "archive"))
     complete: set[str] = set()
     with console.status("Dagster is starting") as status:
-        while True:
+        while not signals:
             sessions = {session.session_id for session in simulator.world.sessions()}
             for session_id in sorted(sessions - complete):
                 if records.read(session_id).is_complete:
@@ -103,12 +117,13 @@ def _watch(simulator: SimulatorServer, home: Path, dagster: subprocess.Popen[byt
             found = sum(1 for s in sessions if (home / "archive" / SESSIONS / s).exists())
             status.update(f"{len(sessions)} sessions at UserTesting, {found} found, {len(complete)} archived")
             if exit_when_done and complete == sessions and _recorded(home, sessions):
-                return
+                return True
             if dagster.poll() is not None:
                 raise ClipsError(f"Dagster ended by itself; its output is in {HOME}/dagster.log.")
             if exit_when_done and time.monotonic() > give_up_at:
                 raise ClipsError(f"Not all sessions were archived in {GIVE_UP_AFTER_S:.0f} s; see {HOME}/dagster.log.")
             time.sleep(LOOK_EVERY_S)
+    return False
 
 
 def _recorded(home: Path, sessions: set[str]) -> bool:
@@ -142,22 +157,12 @@ def _free_port(wanted: int) -> int:
     raise ClipsError("No port is free for the Dagster UI.")
 
 
-def _interrupt(*_: object) -> None:
-    """SIGTERM ends the demo as Ctrl+C does.
-
-    Only the first signal counts: `timeout make demo` sends two, and the second would interrupt the end of Dagster.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End Dagster and all it started: kindly, then not."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(15)
+        process.wait(END_WITHIN_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

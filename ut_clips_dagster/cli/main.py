@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ut_clips_dagster.cli.console import failing_plainly
+from ut_clips_dagster.cli.console import EXIT_INTERRUPTED, failing_plainly
 
 app = typer.Typer(
     name="ut-clips",
@@ -35,7 +35,8 @@ class Format(str, Enum):
 @app.command()
 def demo(
     exit_when_done: Annotated[
-        bool, typer.Option("--exit", help="End when all sessions of the demo are archived, and print the table.")
+        bool,
+        typer.Option("--exit", help="End when all is archived, and print the table; exits 130 if interrupted before."),
     ] = False,
     port: Annotated[int, typer.Option(help="Port of the Dagster UI; another one is taken if it is in use.")] = 3000,
 ) -> None:
@@ -43,7 +44,9 @@ def demo(
     from ut_clips_dagster.cli.demo import run_demo
 
     with failing_plainly():
-        run_demo(exit_when_done=exit_when_done, port=port)
+        done = run_demo(exit_when_done=exit_when_done, port=port)
+        if exit_when_done and not done:
+            raise typer.Exit(EXIT_INTERRUPTED)
 
 
 @app.command()
@@ -125,7 +128,9 @@ def check_settings() -> None:
     from ut_clips_dagster.cli.platform import open_platform
 
     with failing_plainly():
-        open_platform().archive.store().check_writable()
+        platform = open_platform()
+        with platform.results_api.client():  # refuses a proxy that is none
+            platform.archive.store().check_writable()
         typer.echo("The settings are complete, and the archive can be written.")
 
 

@@ -12,6 +12,7 @@ import httpx
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
 from ut_clips_dagster.errors import ApiUnavailableError, AuthenticationError
+from ut_clips_dagster.results_api.proxies import transport_to
 
 SCOPE = "studies:read"
 REFRESH_BEFORE_EXPIRY_S = 60
@@ -45,7 +46,7 @@ class TokenSource:
                 self._oauth.prepare_request_body(scope=SCOPE, include_client_id=True, client_secret=client_secret)
             )
         )
-        self._http = httpx.Client(timeout=timeout, follow_redirects=False)
+        self._http = httpx.Client(transport=transport_to(token_url), timeout=timeout, follow_redirects=False)
         self._clock = clock
         self._lock = threading.Lock()
         self._token = ""

@@ -22,7 +22,7 @@ from ut_clips_dagster.errors import (
 from ut_clips_dagster.results_api.auth import BearerAuth, TokenSource
 from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage
 from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
-from ut_clips_dagster.results_api.proxies import proxy_for
+from ut_clips_dagster.results_api.proxies import transport_to
 from ut_clips_dagster.results_api.redaction import redact_http_logs
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -68,14 +68,12 @@ class ResultsApi:
         redact_http_logs()
         self.pacer = pacer or Pacer()
         self._api_url = api_url
-        url = httpx.URL(api_url)
-        transport = transport or httpx.HTTPTransport(proxy=proxy_for(url.scheme, url.host))
         self._retrying = retrying(sleep)
         self._tokens = TokenSource(token_url, client_id, client_secret, timeout, self.pacer.clock)
         self._http = httpx.Client(
             base_url=f"{api_url}/api/v2/",
             auth=BearerAuth(self._tokens),
-            transport=PacedTransport(transport, self.pacer),
+            transport=PacedTransport(transport or transport_to(api_url), self.pacer),
             timeout=timeout,
             follow_redirects=False,  # the token goes to the API's host only
         )

@@ -5,22 +5,23 @@ urllib3 reads the bytes: measured on loopback it streams several times faster th
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from ut_clips_dagster.errors import LinkExpiredError, LinkRefusedError, MediaUnavailableError, NotAClipError
 from ut_clips_dagster.hosts import is_loopback_host, is_public_address
-from ut_clips_dagster.results_api.proxies import proxy_for
+from ut_clips_dagster.results_api.proxies import proxy_authorization, proxy_for
 
 CHUNK_BYTES = 128 * 1024
 """Measured: with 1 MiB a third of the speed, as every chunk is fresh memory of the kernel's."""
@@ -142,7 +143,7 @@ class MediaClient:
             host = (parts.host or "").strip("[]").lower()
         except LocationParseError:
             raise LinkRefusedError("The clip's link is no URL.") from None
-        proxy = proxy_for(parts.scheme or "", host)
+        proxy = proxy_for(parts.scheme or "", host, parts.port)
         if host in self._allowed_hosts and parts.scheme in ("http", "https"):
             return self._through(proxy) if proxy else self._trusted
         loopback = is_loopback_host(host) and self._allow_loopback
@@ -156,8 +157,7 @@ class MediaClient:
 
     def _through(self, proxy: str) -> urllib3.ProxyManager:
         if proxy not in self._proxied:
-            auth = parse_url(proxy).auth
-            headers = make_headers(proxy_basic_auth=unquote(auth)) if auth else None
+            headers = proxy_authorization(proxy)
             self._proxied[proxy] = urllib3.ProxyManager(proxy, proxy_headers=headers, **self._options)
         return self._proxied[proxy]
 
@@ -206,8 +206,12 @@ class MediaClient:
 
 
 def _is_local_address(host: str) -> bool:
+    """Whether a host is an address that is not public, however it is written: a proxy takes 127.1 or 0x7f000001 too."""
+    host = host.rstrip(".")
+    with suppress(OSError):  # a name, or IPv6
+        host = socket.inet_ntoa(socket.inet_aton(host))
     try:
-        return not is_public_address(host)
+        return is_loopback_host(host) or not is_public_address(host)
     except ValueError:  # a name
         return False
 

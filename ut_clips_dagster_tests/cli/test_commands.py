@@ -177,6 +177,18 @@ def test_what_cannot_run_exits_1_with_one_clear_message_and_no_stack_trace(
 
 
 @pytest.mark.usefixtures("simulator")
+def test_check_settings_names_a_wrong_proxy_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert invoke("check-settings") == (0, "The settings are complete, and the archive can be written.\n")
+
+    monkeypatch.setenv("HTTP_PROXY", "http://user:s3cret@127.0.0.1:99999")
+    code, output = invoke("check-settings")
+
+    assert code == 1
+    assert output.startswith("HTTP_PROXY names no HTTP proxy")
+    assert "s3cret" not in output
+
+
+@pytest.mark.usefixtures("simulator")
 @pytest.mark.parametrize("command", ["status", "plan", "verify"])
 def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     for name in ("USERTESTING_CLIENT_ID", "USERTESTING_CLIENT_SECRET", "USERTESTING_TEST_IDS"):

@@ -79,3 +79,54 @@ def test_sigterm_ends_the_demo_with_all_it_started_and_prints_the_table(
 
         assert "clip_metadata: 0 clips" in demo.stdout.read()
     assert demo.returncode == 0
+
+
+STUBBORN_DAGSTER = """#!/bin/sh
+trap '' INT TERM
+sleep 120
+"""
+SIGNALLED_WHEN = """
+import os, signal, sys
+import ut_clips_dagster.cli.demo as demo
+from ut_clips_dagster.cli import app
+
+moment, sys.executable, demo.END_WITHIN_S = sys.argv[1], sys.argv[2], 0.5
+place, name = {"Dagster has just started": (demo.subprocess, "Popen"), "Dagster ends": (demo.os, "killpg")}[moment]
+really = getattr(place, name)
+
+
+def interrupted(*arguments, **options):
+    done = really(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return done
+
+
+setattr(place, name, interrupted)
+if moment == "Dagster ends":
+    demo._watch = lambda *_, **__: True
+app(["demo", "--exit", "--port", "0"])
+"""
+
+
+@pytest.mark.parametrize(("moment", "exit_code"), [("Dagster has just started", 130), ("Dagster ends", 0)])
+def test_nothing_is_left_running_even_of_a_dagster_that_ignores_signals_and_only_a_whole_demo_exits_0(
+    tmp_path: Path, environment: dict[str, str], moment: str, exit_code: int
+) -> None:
+    dagster = tmp_path / "dagster"
+    dagster.write_text(STUBBORN_DAGSTER)
+    dagster.chmod(0o755)
+
+    with nothing_left_running() as stdin:
+        demo = subprocess.run(
+            [sys.executable, "-c", SIGNALLED_WHEN, moment, dagster],
+            cwd=tmp_path,
+            env=environment,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert "clip_metadata: 0 clips" in demo.stdout, demo.stderr
+    assert demo.returncode == exit_code

@@ -294,6 +294,8 @@ def test_a_host_that_is_allowed_may_be_of_the_local_network(monkeypatch: pytest.
         "http://10.0.0.1/c.mp4",
         "http://169.254.169.254/latest/",
         "http://0.0.0.0/c.mp4",
+        "http://127.1/c.mp4",
+        "http://localhost./c.mp4",
         "ftp://127.0.0.1/c.mp4",
         "file:///etc/passwd",
         "//127.0.0.1/c.mp4",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from ut_clips_dagster.errors import ApiUnavailableError, LinkRefusedError, MediaUnavailableError, SettingsError
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
+from ut_clips_dagster.results_api.proxies import proxy_for
 from ut_clips_dagster.simulator import media_file
 from ut_clips_dagster_tests.results_api.forward_proxy import ForwardProxy, forward_proxy
 
@@ -65,6 +67,17 @@ def test_what_no_proxy_names_is_asked_directly(
     assert proxy.requests == []
 
 
+def test_no_proxy_may_name_a_port(bench: Any, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.address)
+    monkeypatch.setenv("NO_PROXY", f"{bench.server.url.removeprefix('http://')},media.example:80")
+
+    assert fetch(bench.link(bench.api()))
+
+    assert proxy.requests == []
+    assert proxy_for("http", "media.example") is None
+    assert proxy_for("http", "media.example", 8080) == f"http://{proxy.address}"
+
+
 def test_https_is_asked_through_a_tunnel_and_a_proxy_that_refuses_it_is_an_error_that_passes(
     bench: Any, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,31 +91,111 @@ def test_https_is_asked_through_a_tunnel_and_a_proxy_that_refuses_it_is_an_error
     assert set(proxy.requests) == {"CONNECT api.example:443", "CONNECT media.example:443"}
 
 
-def test_the_proxys_own_credentials_are_sent_to_it(
-    bench: Any, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind_and_credentials", "sent"),
+    [
+        ("http://user:p%40ss@", "user:p@ss"),
+        ("HTTP://user:p%E2%82%ACss@", "user:p€ss"),
+        ("Http://user:p@ss@", "user:p@ss"),
+        ("http://user@", "user:"),
+        ("user:p%23%2F@", "user:p#/"),
+    ],
+)
+def test_api_token_and_clip_send_the_proxy_the_same_credentials(
+    bench: Any, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, kind_and_credentials: str, sent: str
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://user:p%40ss@{proxy.address}")
+    monkeypatch.setenv("HTTP_PROXY", f"{kind_and_credentials}{proxy.address}")
 
     assert fetch(bench.link(bench.api()))
 
-    assert proxy.credentials == {"Basic " + b64encode(b"user:p@ss").decode()}
+    assert len(proxy.requests) == 4  # the token, the clip twice, its bytes
+    assert proxy.credentials == {"Basic " + b64encode(sent.encode()).decode()}
 
 
-def test_a_link_to_an_address_of_the_local_network_is_not_even_shown_to_the_proxy(
-    proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.169.254.",
+        "10.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
+        "localhost.",
+        "[fd00:ec2::254]",
+    ],
+)
+def test_a_link_to_the_local_network_however_written_is_shown_to_the_proxy_only_if_its_host_is_allowed(
+    proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy.address)
 
     with pytest.raises(LinkRefusedError, match="UT_CLIPS_MEDIA_ALLOWED_HOSTS"):
-        fetch("https://169.254.169.254/latest/meta-data")
+        fetch(f"https://{host}/latest/meta-data")
 
     assert proxy.requests == []
+    with pytest.raises(MediaUnavailableError, match="ProxyError"):
+        fetch(f"https://{host}/clip.mp4", host.strip("[]"))
+    assert len(proxy.requests) == 1
 
 
-def test_a_proxy_of_another_kind_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "socks5://user:secret@127.0.0.1:1080")
+@pytest.mark.parametrize("host", ["8.8.8.8", "134744072", "media.example.", "1.media.example"])
+def test_a_public_address_or_a_name_is_shown_to_the_proxy(
+    proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.address)
 
-    with pytest.raises(SettingsError, match="ALL_PROXY names a proxy of the kind socks5") as caught:
-        ResultsApi("https://api.example", "https://auth.example/token", "id", "s3cret")
+    with pytest.raises(MediaUnavailableError, match="ProxyError"):
+        fetch(f"https://{host}/clip.mp4")
 
-    assert "secret" not in str(caught.value)
+    assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://user:s3cret@127.0.0.1:1080",
+        "http://user:s3cret@127.0.0.1:99999",
+        "http://user:s3cret@127.0.0.1:0",
+        "http://user:s3cret@999.0.0.1:3128",
+        "http://user:s3cret@:3128",
+        "http://user:#s3cret@127.0.0.1:3128",
+        "http://user:/s3cret@127.0.0.1:3128",
+        "http://user:12#s3cret@127.0.0.1:3128",
+        "http://user:12/s3cret@127.0.0.1:3128",
+        "http://user:12?s3cret@127.0.0.1:3128",
+        "http://user:a://s3cret@127.0.0.1:3128",
+        "user:s3cret://s3cret@127.0.0.1:3128",
+    ],
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: ResultsApi("https://api.example", "http://127.0.0.1/token", "id", "secret"),
+        lambda: ResultsApi("http://127.0.0.1", "https://auth.example/token", "id", "secret"),
+        lambda: fetch("https://media.example/clip.mp4"),
+    ],
+    ids=["api", "token", "clip"],
+)
+def test_what_is_no_http_proxy_is_refused_before_anything_is_sent_and_only_the_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[], object], proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY names no HTTP proxy") as caught:
+        use()
+
+    assert not {part for part in ("socks5", "127.0.0.1", "user:a", "99999") if part in str(caught.value)}
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_proxy_that_is_not_used_may_be_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+
+    with pytest.raises(SettingsError, match=r"^ALL_PROXY"):
+        proxy_for("https", "api.example")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+    ResultsApi("https://api.example", "https://auth.example/token", "id", "secret").close()
