@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.large_archive import make_place
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
 
 SESSIONS, CLIPS = 20, 46
@@ -34,21 +35,14 @@ def ours(server: SimulatorServer, scale: float, scratch: Path, processes: int) -
     sessions = [session.session_id for session in server.world.sessions()]
     running = []
     for process in range(processes):
-        root = scratch / f"{process} of {processes}"
-        environment = {
-            **os.environ,
-            "USERTESTING_API_URL": server.url,
-            "USERTESTING_TOKEN_URL": server.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
-            "UT_CLIPS_ARCHIVE": str(root / "archive"),
-            "UT_CLIPS_POLL_INTERVAL_S": str(3 / scale),
-            "DAGSTER_HOME": str(root / "home"),
-        }
+        place = make_place(scratch / f"{process} of {processes}", server, scale)
         named = [f"--session={session_id}" for session_id in sessions[process::processes]] if processes > 1 else []
         command = [str(Path(sys.executable).parent / "ut-clips"), "archive", *named]
-        running.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        running.append(
+            subprocess.Popen(
+                command, env={**os.environ, **place.environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        )
     statuses = [process.wait() for process in running]
     if any(statuses):
         raise SystemExit("An archive was left unfinished.")
