@@ -36,7 +36,8 @@ def ours(server: SimulatorServer, scale: float, scratch: Path, processes: int) -
     running = []
     for process in range(processes):
         place = make_place(scratch / f"{process} of {processes}", server, scale)
-        named = [f"--session={session_id}" for session_id in sessions[process::processes]] if processes > 1 else []
+        share = sessions[process * SESSIONS // processes : (process + 1) * SESSIONS // processes]
+        named = [f"--session={session_id}" for session_id in share] if processes > 1 else []
         command = [str(Path(sys.executable).parent / "ut-clips"), "archive", *named]
         running.append(
             subprocess.Popen(

@@ -22,8 +22,9 @@ from ut_clips_dagster.results_api.models import SessionSummary, now_utc, parse_u
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.sensors.run_requests import pieces
 
-BRIDGED_SESSIONS = 20
-"""Complete sessions between unfinished ones that one run may span: it logs them again, which costs no request."""
+BRIDGED_SESSIONS = 3
+"""Complete sessions between unfinished ones that one run may span: each is listed again, and another run would wait for
+its own clips' generation."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -41,19 +42,28 @@ def archive_once(only: Sequence[str]) -> bool:
         discover(platform, known)
     platform.instance.add_dynamic_partitions(SESSIONS, [s for s in named if s not in known])
     order = platform.instance.get_dynamic_partitions(SESSIONS)
-    wanted = named or _to_do(platform, order)
+    if named:
+        return archive_sessions(platform, named, order)
+    wanted = _to_do(platform, order)
     if not wanted:
         console.print(f"All {len(order)} sessions are archived; nothing to do.")
         return True
-    return archive_sessions(platform, wanted, order)
+    return archive_sessions(platform, wanted, order, BRIDGED_SESSIONS)
 
 
-def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[str]) -> bool:
-    """Run the job over these sessions in as few runs as can be; True when all are finished and none failed."""
+def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[str], bridged: int = 0) -> bool:
+    """Run the job over these sessions in as few runs as can be; True when all are finished and none failed.
+
+    Args:
+        platform: what to work with.
+        wanted: the sessions.
+        order: all known ones in Dagster's order, in which a run spans a range.
+        bridged: most sessions in a row that nobody asked for and that a run may span all the same.
+    """
     job = platform.definitions.resolve_job_def(JOB)
     failures: list[str] = []
     with watching(len(wanted)):
-        for piece in _bridged(wanted, order):
+        for piece in _bridged(wanted, order, bridged):
             span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
             run = job.execute_in_process(
                 instance=platform.instance,
@@ -119,13 +129,13 @@ def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     return [session_id for session_id in order if session_id in wanted]
 
 
-def _bridged(wanted: Sequence[str], order: Sequence[str]) -> Iterator[list[str]]:
+def _bridged(wanted: Sequence[str], order: Sequence[str], bridged: int) -> Iterator[list[str]]:
     """Contiguous pieces of the order that hold all wanted sessions, joined over short gaps."""
     position = {key: index for index, key in enumerate(order)}
     span: list[int] = []
     for piece in pieces(wanted, order, len(order)):
         first, last = position[piece[0]], position[piece[-1]]
-        if span and first - span[-1] > BRIDGED_SESSIONS:
+        if span and first - span[-1] - 1 > bridged:
             yield list(order[span[0] : span[-1] + 1])
             span = []
         span += [first, last]

@@ -199,6 +199,36 @@ def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pyte
     assert code == 0, output
 
 
+def test_archive_of_scattered_sessions_archives_none_between_them(simulator: SimulatorServer) -> None:
+    sessions = [session.session_id for session in simulator.world.sessions()]
+
+    code, output = invoke("archive", "--session", sessions[0], "--session", sessions[2])
+
+    assert code == 0, output
+    listed = [entry.session_id for entry in simulator.requests.entries(Operation.LIST_CLIPS)]
+    assert sorted(listed) == sorted([sessions[0], sessions[2]])
+
+
+def test_archive_spans_a_short_gap_of_complete_sessions_and_no_long_one(
+    simulator: SimulatorServer, tmp_path: Path
+) -> None:
+    for _ in range(6):
+        simulator.world.add_session(clips=1)
+    newest_first = [session.session_id for session in simulator.world.sessions()]
+    for session_id in (newest_first[0], newest_first[2], newest_first[7]):
+        simulator.faults.add(f"clip_error:session_id={session_id}")
+    assert invoke("archive")[0] == 2
+    simulator.faults.clear()
+    simulator.requests.clear()
+
+    assert invoke("archive")[0] == 0
+
+    listed = {entry.session_id for entry in simulator.requests.entries(Operation.LIST_CLIPS)}
+    assert listed == {*newest_first[:3], newest_first[7]}
+    with DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        assert instance.get_runs_count() == 3
+
+
 def test_a_session_that_is_no_uuid_is_refused_before_any_request(simulator: SimulatorServer) -> None:
     code, output = invoke("archive", "--session", "abc")
 
