@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ut_clips_dagster.archive.repair import Repaired, Repairer
-from ut_clips_dagster.archive.rows import clip_metadata
+from ut_clips_dagster.archive.rows import all_clip_metadata
 from ut_clips_dagster.cli.console import console, errors
 from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.cli.verify import documented_sessions
 from ut_clips_dagster.errors import SettingsError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid, parse_uuid
-from ut_clips_dagster.storage.metadata_table import as_clip_metadata
 
 
 def repair_sessions(session_ids: list[str]) -> bool:
@@ -74,9 +73,7 @@ def _readable_rows(archive: ArchiveResource) -> pd.DataFrame:
 
 def _from_documents(archive: ArchiveResource) -> pd.DataFrame:
     records = archive.records()
-    frames = [clip_metadata(records.inspect(session_id).record) for session_id in documented_sessions(archive)]
-    filled = [frame for frame in frames if len(frame)]
-    return pd.concat(filled, ignore_index=True) if filled else as_clip_metadata([])
+    return all_clip_metadata(records.inspect(session_id).record for session_id in documented_sessions(archive))
 
 
 def _print(repaired: Repaired) -> None:
