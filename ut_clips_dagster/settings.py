@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from ut_clips_dagster.results_api.models import Uuid
 OFFICIAL_API_URL = "https://api.use2.usertesting.com"
 OFFICIAL_TOKEN_URL = "https://auth.usertesting.com/oauth2/aus1p3vtd8vtm4Bxv0h8/v1/token"  # noqa: S105 - a URL
 DEFAULT_MAX_CLIP_BYTES = 20 * 1024**3
+BUCKETS = ("gs://", "s3://")
 
 
 def _secure_url(value: str) -> str:
@@ -28,11 +31,20 @@ def _secure_url(value: str) -> str:
 
 def _archive_root(value: str) -> str:
     value = value.strip()
-    if value.startswith("gs://") and not urlsplit(value).netloc:
-        raise ValueError("must name a bucket: gs://bucket/prefix")
-    if "://" in value and not value.startswith("gs://"):
-        raise ValueError("must be a directory or gs://bucket/prefix")
+    if value.startswith(BUCKETS) and not urlsplit(value).netloc:
+        raise ValueError(f"must name a bucket: {value}bucket/prefix")
+    if "://" in value and not value.startswith(BUCKETS):
+        raise ValueError("must be a directory, gs://bucket/prefix or s3://bucket/prefix")
+    if "://" not in value:
+        value = str(Path(value).expanduser())
     return value.rstrip("/") or "/"
+
+
+def _dataset(value: str) -> str:
+    value = value.strip()
+    if value and not re.fullmatch(r"[a-z][a-z0-9:.-]*\.[A-Za-z0-9_]+", value):
+        raise ValueError("must be project.dataset")
+    return value
 
 
 def _split(value: object) -> object:
@@ -70,6 +82,14 @@ class Settings(BaseSettings):
     media_allowed_hosts: Annotated[tuple[str, ...], NoDecode, CommaSeparated] = Field(
         (), validation_alias="UT_CLIPS_MEDIA_ALLOWED_HOSTS"
     )
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, CommaSeparated] = Field(
+        (), validation_alias="UT_CLIPS_ALERT_URLS"
+    )
+    transcripts: bool = Field(default=True, validation_alias="UT_CLIPS_TRANSCRIPTS")
+    gallery_url: Annotated[str, AfterValidator(lambda url: _secure_url(url) if url else "")] = Field(
+        "", validation_alias="UT_CLIPS_GALLERY_URL"
+    )
+    bigquery_dataset: Annotated[str, AfterValidator(_dataset)] = Field("", validation_alias="UT_CLIPS_BIGQUERY_DATASET")
 
 
 def load_settings(*, api: bool = True) -> Settings:
@@ -124,4 +144,8 @@ def placeholder_settings() -> Settings:
         discovery_interval_s=300,
         max_clip_bytes=DEFAULT_MAX_CLIP_BYTES,
         media_allowed_hosts=(),
+        alert_urls=(),
+        transcripts=False,
+        gallery_url="",
+        bigquery_dataset="",
     )

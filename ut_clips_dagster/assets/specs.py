@@ -10,42 +10,16 @@ from dagster import AssetCheckSpec, AssetSpec, TableColumn, TableSchema
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, USERTESTING_SESSIONS
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.storage.metadata_table import SCHEMA
+from ut_clips_dagster.storage.session_table import comment_of
 
 GROUP = "usertesting_clips"
 OWNERS = ["team:research-data"]
 IO_MANAGER = "clip_metadata_io_manager"
 
-COLUMN_DESCRIPTIONS = {
-    "session_id": "UUID of the session: the partition key",
-    "study_uuid": "UUID of the test the session belongs to",
-    "clip_uuid": "UUID of the clip",
-    "clip_name": "name the researcher gave",
-    "clip_description": "description the researcher gave",
-    "time_start_ms": "start of the clip, ms from the session's start",
-    "time_end_ms": "end of the clip, ms from the session's start",
-    "video_uuid": "UUID of the session's video",
-    "has_audio": "whether the clip has sound",
-    "has_camera": "whether the clip shows the participant",
-    "status": "STORED, GENERATING, ERROR or MISSING",
-    "error": "why the clip is not stored",
-    "listed": "whether the newest listing holds the clip; false: deleted at UserTesting since",
-    "storage_path": "path of the clip's file below the archive's root",
-    "size_bytes": "size of the file",
-    "crc32c": "Castagnoli CRC of the file, base64 of the big-endian value",
-    "content_type": "MIME type as the media host told it",
-    "downloaded_at": "when the file was stored, UTC",
-    "first_listed_at": "when a listing first held the clip, UTC",
-    "listed_at": "when a listing last held the clip, UTC",
-    "generation_attempts": "requests of the clip until its link was issued or they were used up",
-    "waited_s": "seconds from the first request to the link",
-    "session_started_at": "start of the session, UTC",
-    "session_finished_at": "end of the session, UTC",
-}
-
 
 def column_schema(schema: pa.Schema = SCHEMA) -> TableSchema:
-    """The metadata table's columns as Dagster shows them."""
-    return TableSchema([TableColumn(f.name, str(f.type), COLUMN_DESCRIPTIONS.get(f.name)) for f in schema])
+    """A table's columns as Dagster shows them."""
+    return TableSchema([TableColumn(f.name, str(f.type), comment_of(f)) for f in schema])
 
 
 _spec = partial(AssetSpec, partitions_def=sessions, group_name=GROUP, owners=OWNERS)

@@ -4,12 +4,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from ut_clips_dagster.simulator.admin import admin_router
-from ut_clips_dagster.simulator.answers import error_body
-from ut_clips_dagster.simulator.api import api_router
-from ut_clips_dagster.simulator.files import files_router
+from ut_clips_dagster.simulator.admin.routes import admin_router
+from ut_clips_dagster.simulator.api.answers import error_body
+from ut_clips_dagster.simulator.api.files import files_router
+from ut_clips_dagster.simulator.api.oauth import oauth_router
+from ut_clips_dagster.simulator.api.routes import api_router
 from ut_clips_dagster.simulator.gateway import Gateway
-from ut_clips_dagster.simulator.oauth import oauth_router
 from ut_clips_dagster.simulator.parts import Simulator
 
 _DESCRIPTION = """A simulator of the part of UserTesting's Results API that leads to clips.

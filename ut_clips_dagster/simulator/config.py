@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from ut_clips_dagster.simulator.faults import Fault
+from ut_clips_dagster.simulator.faults.faults import Fault
 
 DEMO_TEST_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 """The test of a simulator that was told of no other; the example of the official document."""

@@ -6,15 +6,15 @@ from datetime import datetime
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ut_clips_dagster.simulator.answers import API_HEADERS, error_reply, rate_headers
-from ut_clips_dagster.simulator.calls import API_OPERATIONS, Call, Operation, classify
-from ut_clips_dagster.simulator.faultnames import WIRE_FAULTS, FaultName
-from ut_clips_dagster.simulator.faults import Fault
+from ut_clips_dagster.simulator.admin.requestlog import LoggedRequest
+from ut_clips_dagster.simulator.api.answers import API_HEADERS, error_reply, rate_headers
+from ut_clips_dagster.simulator.api.calls import API_OPERATIONS, Call, Operation, classify
+from ut_clips_dagster.simulator.faults.faults import Fault
+from ut_clips_dagster.simulator.faults.names import WIRE_FAULTS, FaultName
+from ut_clips_dagster.simulator.faults.protocol import Connection, until_gone
+from ut_clips_dagster.simulator.faults.rewrites import REWRITES, Rewritten
+from ut_clips_dagster.simulator.faults.wire import Chunked, CutShort, Reply, Retyped, Slow, xml_error
 from ut_clips_dagster.simulator.parts import Simulator
-from ut_clips_dagster.simulator.protocol import Connection, until_gone
-from ut_clips_dagster.simulator.requestlog import LoggedRequest
-from ut_clips_dagster.simulator.rewrites import REWRITES, Rewritten
-from ut_clips_dagster.simulator.wire import Chunked, CutShort, Reply, Retyped, Slow, xml_error
 
 _TOO_MANY = "Too many requests. Maximum of {limit} requests per minute."
 _MOVED = "/media/moved/"

@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ut_clips_dagster.simulator.clock import SimulatedClock
+from ut_clips_dagster.simulator.admin.requestlog import RequestLog
+from ut_clips_dagster.simulator.api.ratelimit import RateLimiter
+from ut_clips_dagster.simulator.api.tokens import Tokens
 from ut_clips_dagster.simulator.config import SimulatorConfig
-from ut_clips_dagster.simulator.faults import Faults
-from ut_clips_dagster.simulator.generation import Generations
-from ut_clips_dagster.simulator.links import Links
-from ut_clips_dagster.simulator.ratelimit import RateLimiter
-from ut_clips_dagster.simulator.requestlog import RequestLog
-from ut_clips_dagster.simulator.tokens import Tokens
-from ut_clips_dagster.simulator.world import World
+from ut_clips_dagster.simulator.faults.faults import Faults
+from ut_clips_dagster.simulator.world.clock import SimulatedClock
+from ut_clips_dagster.simulator.world.generation import Generations
+from ut_clips_dagster.simulator.world.links import Links
+from ut_clips_dagster.simulator.world.world import World
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from types import TracebackType
 
 import uvicorn
 
+from ut_clips_dagster.simulator.admin.requestlog import RequestLog
+from ut_clips_dagster.simulator.api.ratelimit import RateLimiter
 from ut_clips_dagster.simulator.app import create_app
 from ut_clips_dagster.simulator.config import SimulatorConfig
-from ut_clips_dagster.simulator.faults import Fault, Faults
+from ut_clips_dagster.simulator.faults.faults import Fault, Faults
+from ut_clips_dagster.simulator.faults.protocol import SimulatorProtocol
 from ut_clips_dagster.simulator.parts import Simulator
-from ut_clips_dagster.simulator.protocol import SimulatorProtocol
-from ut_clips_dagster.simulator.ratelimit import RateLimiter
-from ut_clips_dagster.simulator.requestlog import RequestLog
-from ut_clips_dagster.simulator.world import World
+from ut_clips_dagster.simulator.world.world import World
 
 _START_TIMEOUT_S = 10.0
 _IDLE_S = 75

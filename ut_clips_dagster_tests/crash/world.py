@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 
 from ut_clips_dagster.simulator import DEMO_TEST_ID, MediaFile, Render, media_file
-from ut_clips_dagster.simulator.admin_schemas import ClipState
-from ut_clips_dagster.simulator.state import Clip
+from ut_clips_dagster.simulator.admin.schemas import ClipState
+from ut_clips_dagster.simulator.world.state import Clip
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = Path(sys.executable).parent

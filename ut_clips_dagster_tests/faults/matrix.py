@@ -339,7 +339,7 @@ _GCS = (
         store="gcs",
         gcs=(GcsFault("forbidden", None, contains="clip_metadata", api="xml"),),
         rows=None,
-        message="Cannot write the metadata table",
+        message="Cannot write the table",
         other="fails alike",
     ),
     Row(

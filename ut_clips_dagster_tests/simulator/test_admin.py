@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import HTTPException, Request
 
-from ut_clips_dagster.simulator.admin import _loopback_only
+from ut_clips_dagster.simulator.admin.routes import _loopback_only
 
 
 def test_state_shows_every_clip_and_its_attempts(bench: Callable[..., Any]) -> None:

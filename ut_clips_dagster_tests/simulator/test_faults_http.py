@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from ut_clips_dagster.simulator import Fault, FaultName
-from ut_clips_dagster.simulator.faultnames import WIRE_FAULTS
+from ut_clips_dagster.simulator.faults.names import WIRE_FAULTS
 
 
 @pytest.mark.parametrize(

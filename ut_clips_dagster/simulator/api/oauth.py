@@ -10,8 +10,8 @@ from fastapi import APIRouter, Form, Header, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from ut_clips_dagster.simulator.api.tokens import SCOPE
 from ut_clips_dagster.simulator.parts import Simulator
-from ut_clips_dagster.simulator.tokens import SCOPE
 
 
 class TokenAnswer(BaseModel):

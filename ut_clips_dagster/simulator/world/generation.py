@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ut_clips_dagster.simulator.state import Clip, ClipStatus
+from ut_clips_dagster.simulator.world.state import Clip, ClipStatus
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from ut_clips_dagster.simulator.state import Clip, ClipStatus, PipPosition, PipState, Session, Stream
+from ut_clips_dagster.simulator.world.state import Clip, ClipStatus, PipPosition, PipState, Session, Stream
 
 
 def iso_milliseconds(moment: datetime) -> str:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from ut_clips_dagster.simulator.protocol import Connection
+from ut_clips_dagster.simulator.faults.protocol import Connection
 
 _ENDLESS_BLOCK = b"\xaa" * 65536
 _SLOW_PIECES = 16

@@ -5,8 +5,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import datetime
 
-from ut_clips_dagster.simulator.calls import API_OPERATIONS, Operation
-from ut_clips_dagster.simulator.faultnames import FaultName
+from ut_clips_dagster.simulator.api.calls import API_OPERATIONS, Operation
+from ut_clips_dagster.simulator.faults.names import FaultName
 
 _MOST_ENTRIES = 100_000
 

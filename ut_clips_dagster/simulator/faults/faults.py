@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ut_clips_dagster.simulator.calls import Call, Operation
-from ut_clips_dagster.simulator.faultnames import FaultName
+from ut_clips_dagster.simulator.api.calls import Call, Operation
+from ut_clips_dagster.simulator.faults.names import FaultName
 
 
 class Fault(BaseModel):

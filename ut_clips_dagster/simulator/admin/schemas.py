@@ -4,12 +4,12 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ut_clips_dagster.simulator.calls import Operation
+from ut_clips_dagster.simulator.admin.requestlog import LoggedRequest
+from ut_clips_dagster.simulator.api.calls import Operation
 from ut_clips_dagster.simulator.config import LowerUuid
-from ut_clips_dagster.simulator.faultnames import FaultName
-from ut_clips_dagster.simulator.faults import Fault
-from ut_clips_dagster.simulator.requestlog import LoggedRequest
-from ut_clips_dagster.simulator.state import COMPLETE, Clip, Layout, Session
+from ut_clips_dagster.simulator.faults.faults import Fault
+from ut_clips_dagster.simulator.faults.names import FaultName
+from ut_clips_dagster.simulator.world.state import COMPLETE, Clip, Layout, Session
 
 
 class _Model(BaseModel):

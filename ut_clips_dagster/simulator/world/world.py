@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from ut_clips_dagster.simulator.clock import SimulatedClock
 from ut_clips_dagster.simulator.config import SimulatorConfig
-from ut_clips_dagster.simulator.population import Population
-from ut_clips_dagster.simulator.state import COMPLETE, Clip, Layout, Render, Session
+from ut_clips_dagster.simulator.world.clock import SimulatedClock
+from ut_clips_dagster.simulator.world.population import Population
+from ut_clips_dagster.simulator.world.state import COMPLETE, Clip, Layout, Render, Session
 
 _SPACING = timedelta(minutes=17)
 """From one session's end to the next, for those that are there at the start."""

@@ -5,10 +5,8 @@ from typing import Annotated, NoReturn
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from ut_clips_dagster.simulator.calls import Call, Operation
-from ut_clips_dagster.simulator.faultnames import FaultName
-from ut_clips_dagster.simulator.parts import Simulator
-from ut_clips_dagster.simulator.schemas import (
+from ut_clips_dagster.simulator.api.calls import Call, Operation
+from ut_clips_dagster.simulator.api.schemas import (
     ClipDetailsResponseDto,
     ClipDto,
     ClipsResponseDto,
@@ -18,7 +16,9 @@ from ut_clips_dagster.simulator.schemas import (
     SessionSummaryResultsMetaDto,
     SessionSummaryResultsResponseDto,
 )
-from ut_clips_dagster.simulator.state import Clip, ClipStatus, Session
+from ut_clips_dagster.simulator.faults.names import FaultName
+from ut_clips_dagster.simulator.parts import Simulator
+from ut_clips_dagster.simulator.world.state import Clip, ClipStatus, Session
 
 _UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 _FORMAT = {"format": "uuid"}

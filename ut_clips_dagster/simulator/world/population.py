@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from ut_clips_dagster.simulator.phrases import CLIP_PHRASES
-from ut_clips_dagster.simulator.state import COMPLETE, Clip, Layout, Session
+from ut_clips_dagster.simulator.world.phrases import CLIP_PHRASES
+from ut_clips_dagster.simulator.world.state import COMPLETE, Clip, Layout, Session
 
 _MOST_CLIPS = 5
 _SHORTEST_SESSION_S, _LONGEST_SESSION_S = 4 * 60, 25 * 60

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from ut_clips_dagster.simulator.links import LinkState, expires_at
-from ut_clips_dagster.simulator.media import MediaFile, media_file
+from ut_clips_dagster.simulator.api.schemas import iso_milliseconds
+from ut_clips_dagster.simulator.faults.wire import Reply, xml_error
 from ut_clips_dagster.simulator.parts import Simulator
-from ut_clips_dagster.simulator.schemas import iso_milliseconds
-from ut_clips_dagster.simulator.wire import Reply, xml_error
+from ut_clips_dagster.simulator.world.links import LinkState, expires_at
+from ut_clips_dagster.simulator.world.media import MediaFile, media_file
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 

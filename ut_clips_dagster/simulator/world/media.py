@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ut_clips_dagster.simulator.state import Render
+from ut_clips_dagster.simulator.world.state import Render
 
 WIDTH, HEIGHT, FPS, SECONDS = 160, 90, 10, 2
 _BLOCK = 64 * 1024

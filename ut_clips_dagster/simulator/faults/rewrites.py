@@ -6,7 +6,7 @@ from collections.abc import Callable
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from ut_clips_dagster.simulator.faultnames import FaultName
+from ut_clips_dagster.simulator.faults.names import FaultName
 
 Json = dict[str, "Json"] | list["Json"] | str | float | bool | None
 Rewrite = Callable[[bytes], bytes]

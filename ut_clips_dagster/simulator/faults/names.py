@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
-from ut_clips_dagster.simulator.calls import API_OPERATIONS, Operation
+from ut_clips_dagster.simulator.api.calls import API_OPERATIONS, Operation
 
 
 class FaultName(str, Enum):

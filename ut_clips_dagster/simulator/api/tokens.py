@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from ut_clips_dagster.simulator.clock import SimulatedClock
+from ut_clips_dagster.simulator.world.clock import SimulatedClock
 
 SCOPE = "studies:read"
 ANONYMOUS = "anonymous"

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from urllib.parse import urlencode
 
-from ut_clips_dagster.simulator.clock import SimulatedClock
-from ut_clips_dagster.simulator.state import Render
+from ut_clips_dagster.simulator.world.clock import SimulatedClock
+from ut_clips_dagster.simulator.world.state import Render
 
 _DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 _LONGEST_S = 604_800

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 
-from ut_clips_dagster.simulator.admin_schemas import (
+from ut_clips_dagster.simulator.admin.schemas import (
     ClipState,
     Counted,
     FaultOn,
@@ -19,9 +19,9 @@ from ut_clips_dagster.simulator.admin_schemas import (
     Spend,
     WorldState,
 )
-from ut_clips_dagster.simulator.faults import Fault
+from ut_clips_dagster.simulator.faults.faults import Fault
 from ut_clips_dagster.simulator.parts import Simulator
-from ut_clips_dagster.simulator.state import Clip, Session
+from ut_clips_dagster.simulator.world.state import Clip, Session
 
 
 def admin_router(simulator: Simulator) -> APIRouter:

@@ -2,8 +2,8 @@
 
 import json
 
-from ut_clips_dagster.simulator.ratelimit import Admission
-from ut_clips_dagster.simulator.wire import Reply, phrase
+from ut_clips_dagster.simulator.api.ratelimit import Admission
+from ut_clips_dagster.simulator.faults.wire import Reply, phrase
 
 API_HEADERS: tuple[tuple[str, str], ...] = (
     ("Cache-Control", "private, no-store"),

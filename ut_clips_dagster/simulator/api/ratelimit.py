@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass
 
-from ut_clips_dagster.simulator.clock import SimulatedClock
+from ut_clips_dagster.simulator.world.clock import SimulatedClock
 
 
 @dataclass(frozen=True)

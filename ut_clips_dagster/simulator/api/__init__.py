@@ -1,0 +1,1 @@
+"""What the Results API answers: routes, tokens, signed links, the request budget."""

@@ -1,0 +1,1 @@
+"""What is at UserTesting: sessions, clips, their generation, their files, and its clock."""

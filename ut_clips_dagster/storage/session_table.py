@@ -1,0 +1,300 @@
+"""A Delta table of the archive: rows that name their session, replaced session by session."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+import tenacity
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from ut_clips_dagster.errors import StorageError, TableConflictError
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and not needed by `ut-clips sql`
+    import pyarrow.dataset as ds
+    from typing_extensions import Self
+
+MAX_COMMIT_ATTEMPTS = 12
+COMPACT_ABOVE_FILES = 60
+"""Small files, of a session or some, until they are merged into one."""
+SMALL_BYTES = 128 * 1024
+COMPACT_TO_BYTES = 1024 * 1024
+"""Of files sorted by session: replacing one session's rows reads and rewrites one of them, not the table."""
+SORT_ABOVE_OVERLAP = 10
+"""Files that hold the same range of sessions, and so are all read to replace one, until everything is sorted anew."""
+
+COMMENT = "comment"
+"""Name of a column's metadata that Delta readers show as its comment."""
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+_DTYPES: dict[pa.DataType, Any] = {
+    pa.string(): "string",
+    pa.int64(): "Int64",
+    pa.float64(): "Float64",
+    pa.bool_(): "boolean",
+    TIMESTAMP: "datetime64[us, UTC]",
+}
+
+
+def column(name: str, kind: pa.DataType, comment: str) -> pa.Field:
+    """A column of a table's schema; its comment is kept in the Delta table and shown by Dagster."""
+    return pa.field(name, kind, metadata={COMMENT: comment})
+
+
+def comment_of(field: pa.Field) -> str | None:
+    """What a column's comment says."""
+    return (field.metadata or {}).get(COMMENT.encode(), b"").decode() or None
+
+
+def as_rows(schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a DataFrame with the schema's columns and nullable dtypes; timestamps are UTC microseconds."""
+    import pandas as pd
+
+    columns = {
+        field.name: pd.Series([row[field.name] for row in rows], dtype=_DTYPES.get(field.type, object))
+        for field in schema
+    }
+    return pd.DataFrame(columns)
+
+
+class SessionTable:
+    """Reads and writes one table, in a directory or in a bucket; safe for several writers at a time.
+
+    A subclass names the table and its schema, whose first column is `session_id`.
+    Every method raises StorageError when the table cannot be read or written.
+    """
+
+    name: ClassVar[str]
+    """Its directory below the archive's root."""
+    schema: ClassVar[pa.Schema]
+
+    def __init__(self, archive_uri: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.uri = f"{archive_uri}/{self.name}"
+        self._sleep = sleep
+        self._options = _storage_options(archive_uri)
+
+    @classmethod
+    def of_archive(cls, root: str) -> Self:
+        """The table of the archive that UT_CLIPS_ARCHIVE names."""
+        return cls(root if "://" in root else str(Path(root).absolute()))
+
+    def replace(self, session_id: str, rows: pd.DataFrame) -> None:
+        """Put these rows in place of all rows of the session, in one commit.
+
+        Writers conflict when they rewrite the same file; a commit that lost is tried anew, with jitter.
+
+        Raises:
+            TableConflictError: it lost `MAX_COMMIT_ATTEMPTS` times.
+        """
+        arrow = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(CommitFailedError),
+            stop=tenacity.stop_after_attempt(MAX_COMMIT_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            retrying(self._replace_once, session_id, arrow)
+        except CommitFailedError:
+            raise TableConflictError(
+                f"Other runs kept changing {self.uri}: the rows of session {session_id} are not written yet. "
+                "Its documents are; it is tried again by the sensors."
+            ) from None
+        except (DeltaError, OSError) as error:
+            raise self._error("write", error) from error
+
+    def rewrite(self, rows: pd.DataFrame) -> None:
+        """Put these rows in place of all there are, in one commit that reads none of them: for a repair.
+
+        A directory whose log is damaged is first moved aside, as `<table>.damaged-<time>`.
+
+        Raises:
+            StorageError: it cannot be written; in a bucket a damaged log has to be moved aside by a person.
+        """
+        arrow = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
+        try:
+            self._open()
+        except StorageError as error:
+            directory = Path(self.uri)
+            if not directory.is_dir():
+                raise StorageError(f"{error} Move {self.uri} aside; then `ut-clips repair` writes it anew.") from error
+            directory.rename(f"{directory}.damaged-{time.time_ns()}")
+        try:
+            write_deltalake(self.uri, arrow, mode="overwrite", **self._write_options())
+        except (DeltaError, OSError) as error:
+            raise self._error("write", error) from error
+
+    def read(self, session_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows of these sessions (all when None) as a DataFrame with nullable dtypes."""
+        table = self.arrow()
+        if table is None:
+            empty = as_rows(self.schema, [])
+            return empty if columns is None else empty.loc[:, list(columns)]
+        import pyarrow.dataset as ds
+
+        condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self.fetch(table, condition, columns)
+
+    def arrow(self) -> ds.Dataset | None:
+        """The table as an Arrow dataset, for queries; None when nothing was written yet."""
+        table = self._open()
+        if table is None:
+            return None
+        try:
+            return table.to_pyarrow_dataset(schema=self.schema)
+        except (DeltaError, OSError) as error:
+            raise self._error("read", error) from error
+
+    def files(self) -> list[str] | None:
+        """The Parquet files that hold the rows; None when nothing was written yet."""
+        table = self._open()
+        return None if table is None else table.file_uris()
+
+    def compact(self) -> bool:
+        """Merge small files into one when there are many, and now and then sort all rows anew; True when it did.
+
+        What was merged before is small for a while, and merged again; once it is large enough it stays, until
+        `SORT_ABOVE_OVERLAP` such files hold the same range of sessions. So a run's cost does not grow with the table.
+
+        Losing against another writer is no failure: the next run compacts. Not by `optimize`: two of those at a time do
+        not conflict in delta-rs (1.6.6), and leave every row twice. An overwrite of what was read does conflict.
+        """
+        import pyarrow.dataset as ds
+
+        table = self._open()
+        if table is None:
+            return False
+        files = _files(table)
+        small = {file.path for file in files if file.size_bytes < SMALL_BYTES}
+        if len(small) <= COMPACT_ABOVE_FILES:
+            return False
+        try:
+            dataset = table.to_pyarrow_dataset(schema=self.schema)
+            condition, predicate = None, "session_id is not null"  # a predicate makes it a reader, too
+            if _overlap([file for file in files if file.path not in small]) < SORT_ABOVE_OVERLAP:
+                sessions = _sessions_in(dataset, small)
+                condition = ds.field("session_id").isin(pa.array(sessions, pa.string()))
+                predicate = f"session_id in ({', '.join(map(_quoted, sessions))})"
+            write_deltalake(
+                table,
+                dataset.to_table(filter=condition).sort_by("session_id"),
+                mode="overwrite",
+                predicate=predicate,
+                target_file_size=COMPACT_TO_BYTES,
+                **self._write_options(),
+            )
+            table = DeltaTable(self.uri, storage_options=self._options)
+            table.vacuum(dry_run=False)
+            table.create_checkpoint()
+        except CommitFailedError:
+            return False
+        except (DeltaError, pa.ArrowException, OSError) as error:
+            raise self._error("compact", error) from error
+        return True
+
+    def fetch(self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None) -> pd.DataFrame:
+        """The rows that meet a condition (all when None), as `read` gives them."""
+        try:
+            return to_pandas(table.to_table(filter=condition, columns=list(columns) if columns else None))
+        except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
+            raise self._error("read", error) from error
+
+    def _replace_once(self, session_id: str, arrow: pa.Table) -> None:
+        # Always an overwrite of what was read, never an append: two appends do not conflict, and would double the rows
+        write_deltalake(
+            self._open() or self._create(),
+            arrow,
+            mode="overwrite",
+            predicate=f"session_id = {_quoted(session_id)}",
+            **self._write_options(),
+        )
+
+    def _create(self) -> DeltaTable:
+        """An empty table; where another run creates it at the same moment, that one."""
+        try:
+            return DeltaTable.create(self.uri, DeltaSchema.from_arrow(self.schema), storage_options=self._options)
+        except DeltaError:
+            if (table := self._open()) is None:
+                raise
+            return table
+
+    def _write_options(self) -> dict[str, Any]:
+        return {"storage_options": self._options, "writer_properties": WriterProperties(compression="ZSTD")}
+
+    def _open(self) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise self._error("read", error) from error
+
+    def _error(self, what: str, error: Exception) -> StorageError:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        return StorageError(f"Cannot {what} the table {self.uri}: {reason}. Check UT_CLIPS_ARCHIVE.")
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a DataFrame with the contract's nullable dtypes."""
+    import pandas as pd
+
+    frame = table.to_pandas(
+        types_mapper={t: pd.api.types.pandas_dtype(d) for t, d in _DTYPES.items() if t != TIMESTAMP}.get
+    )
+    return frame.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A live file of the table, by the statistics of its sessions."""
+
+    path: str
+    size_bytes: int
+    first: str
+    last: str
+
+
+def _files(table: DeltaTable) -> list[_File]:
+    actions = pa.table(table.get_add_actions(flatten=True))
+    names = ("path", "size_bytes", "min.session_id", "max.session_id")
+    columns = [actions[name].to_pylist() if name in actions.column_names else [] for name in names]
+    return [_File(path, size, first or "", last or "") for path, size, first, last in zip_longest(*columns)]
+
+
+def _overlap(files: Sequence[_File]) -> int:
+    """The most files that hold one and the same session, as far as their statistics tell."""
+    ends = sorted([(file.first, 0) for file in files] + [(file.last, 1) for file in files])
+    return max(accumulate((-1 if is_last else 1 for _, is_last in ends), initial=0))
+
+
+def _sessions_in(dataset: ds.FileSystemDataset, paths: set[str]) -> list[str]:
+    import pyarrow.dataset as ds
+
+    fragments = [fragment for fragment in dataset.get_fragments() if Path(fragment.path).name in paths]
+    part = ds.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+    sessions: list[str] = part.to_table(columns=["session_id"]).column("session_id").unique().to_pylist()
+    return sessions
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _storage_options(archive_uri: str) -> dict[str, str] | None:
+    """delta-rs does not know STORAGE_EMULATOR_HOST; an emulator has no credentials to ask for."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if not archive_uri.startswith("gs://") or not emulator:
+        return None
+    url = emulator if "://" in emulator else f"http://{emulator}"
+    key = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+    return {"google_service_account_key": json.dumps(key), "allow_http": "true"}
