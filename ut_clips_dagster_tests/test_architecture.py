@@ -41,6 +41,6 @@ def test_imports_point_one_way(folder: str) -> None:
 
 
 def test_only_definitions_and_commands_read_the_environment() -> None:
-    allowed = {"definitions.py", "settings.py", "metadata_table.py", "demo.py", "platform.py"}
+    allowed = {"definitions.py", "settings.py", "session_table.py", "demo.py", "platform.py"}
     readers = {path.name for path in PACKAGE.rglob("*.py") if "os.environ" in path.read_text()}
     assert readers <= allowed

@@ -14,8 +14,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from ut_clips_dagster.errors import StorageError, TableConflictError
-from ut_clips_dagster.storage import metadata_table
-from ut_clips_dagster.storage.metadata_table import MAX_COMMIT_ATTEMPTS, MetadataTable, as_clip_metadata
+from ut_clips_dagster.storage import session_table
+from ut_clips_dagster.storage.metadata_table import MetadataTable, as_clip_metadata
+from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster_tests.gcs_emulator import ANY, GcsEmulator
 
@@ -178,7 +179,7 @@ def test_a_commit_that_keeps_losing_is_given_up_in_bounds(tmp_path: Path, monkey
         attempts.append(1)
         raise CommitFailedError("a concurrent transaction")
 
-    monkeypatch.setattr(metadata_table, "write_deltalake", lose)
+    monkeypatch.setattr(session_table, "write_deltalake", lose)
     with pytest.raises(TableConflictError, match="rows of session s1 are not written yet"):
         MetadataTable(str(tmp_path), sleep=waits.append).replace("s1", rows("s1"))
     assert len(attempts) == MAX_COMMIT_ATTEMPTS
@@ -186,7 +187,7 @@ def test_a_commit_that_keeps_losing_is_given_up_in_bounds(tmp_path: Path, monkey
 
 
 def test_many_small_files_are_compacted_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 5)
+    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 5)
     table = MetadataTable(str(tmp_path))
     for number in range(6):
         table.replace(f"s{number}", rows(f"s{number}"))
@@ -203,9 +204,9 @@ def test_compaction_leaves_large_files_alone_until_many_hold_the_same_sessions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a run costs must not grow with the table; nor may the files that a replacement reads."""
-    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 3)
-    monkeypatch.setattr(metadata_table, "SMALL_BYTES", 14_000)
-    monkeypatch.setattr(metadata_table, "SORT_ABOVE_OVERLAP", 3)
+    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 3)
+    monkeypatch.setattr(session_table, "SMALL_BYTES", 14_000)
+    monkeypatch.setattr(session_table, "SORT_ABOVE_OVERLAP", 3)
     table = MetadataTable(str(tmp_path))
     number, most, kept = 0, 0, []
     for _ in range(60):
@@ -227,14 +228,14 @@ def test_compaction_leaves_large_files_alone_until_many_hold_the_same_sessions(
 
 def large_files(table: MetadataTable) -> set[str]:
     files = {Path(name) for name in table.files() or []}
-    return {path.name for path in files if path.stat().st_size >= metadata_table.SMALL_BYTES}
+    return {path.name for path in files if path.stat().st_size >= session_table.SMALL_BYTES}
 
 
 def test_a_replaced_session_of_a_large_file_keeps_its_new_rows_when_small_files_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 2)
-    monkeypatch.setattr(metadata_table, "SMALL_BYTES", 14_000)
+    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 2)
+    monkeypatch.setattr(session_table, "SMALL_BYTES", 14_000)
     table = MetadataTable(str(tmp_path))
     table.rewrite(pd.concat([rows(f"s{n}", 20) for n in range(20)], ignore_index=True))
     for name in ("s3", "new", "it's", "s9", "newer"):
@@ -249,7 +250,7 @@ def test_a_replaced_session_of_a_large_file_keeps_its_new_rows_when_small_files_
 
 def test_two_compactions_at_the_same_time_do_not_repeat_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`optimize` of delta-rs does: both of its commits succeed."""
-    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 3)
+    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 3)
     for attempt in range(3):
         archive = str(tmp_path / str(attempt))
         for number in range(6):
@@ -261,7 +262,7 @@ def test_two_compactions_at_the_same_time_do_not_repeat_rows(tmp_path: Path, mon
 
 
 def test_compaction_beside_a_writer_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata_table, "COMPACT_ABOVE_FILES", 3)
+    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 3)
 
     def write(name: str) -> None:
         table = MetadataTable(str(tmp_path))
