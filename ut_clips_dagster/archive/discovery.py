@@ -30,7 +30,9 @@ OUTAGE_AFTER = timedelta(hours=1)
 LEAST_FAILURES = 2
 """With many tests each is asked seldom: one failed request is no outage, however long ago the one before was."""
 
-Problem = Literal["access", "outage", "budget"]
+Problem = Literal["credentials", "access", "outage", "budget"]
+LOST = ("credentials", "access")
+"""What does not pass by itself: the client is refused, or it may not read this test."""
 
 
 class DiscoveryDocument(Document):
@@ -54,14 +56,16 @@ class DiscoveryDocument(Document):
 
     def is_lost(self, now: datetime) -> bool:
         """Whether a person has to know: access is lost, or nothing was read for an hour."""
-        if self.kind == "access":
+        if self.kind in LOST:
             return True
         return self.failures >= LEAST_FAILURES and now - (self.succeeded_at or self.first_asked_at) >= OUTAGE_AFTER
 
 
 def problem_of(error: ResultsApiError) -> Problem:
-    """What kind of trouble an error is: `access` does not pass by itself."""
-    if isinstance(error, (AuthenticationError, BadRequestError, ForbiddenError, NotFoundError)):
+    """What kind of trouble an error is."""
+    if isinstance(error, AuthenticationError):
+        return "credentials"
+    if isinstance(error, (BadRequestError, ForbiddenError, NotFoundError)):
         return "access"
     return "budget" if isinstance(error, BudgetExhaustedError) else "outage"
 

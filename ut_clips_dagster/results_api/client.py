@@ -85,6 +85,15 @@ class ResultsApi:
             follow_redirects=False,  # the token goes to the API's host only
         )
 
+    def authenticate(self) -> None:
+        """Get a token, unless there is a valid one; costs nothing of the request budget.
+
+        Raises:
+            AuthenticationError: the client is refused.
+            ApiUnavailableError: the token endpoint cannot be reached, or failed.
+        """
+        self._tokens.token()
+
     def list_sessions(self, test_id: str, offset: int = 0, limit: int = SESSION_LIST_LIMIT) -> SessionPage:
         """One page of a test's completed sessions, newest first.
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from dagster import DagsterError, DagsterInstance, DagsterRunStatus, RunsFilter
 
-from ut_clips_dagster.archive.discovery import OUTAGE_AFTER, DiscoveryDocument
+from ut_clips_dagster.archive.discovery import LOST, OUTAGE_AFTER, DiscoveryDocument
 from ut_clips_dagster.archive.plan import duration
 from ut_clips_dagster.errors import ClipsError
 
@@ -44,7 +44,7 @@ def why_unread(document: DiscoveryDocument, *, archiving: bool, now: datetime) -
         TickError: a person has to know, see `DiscoveryDocument.is_lost`.
     """
     test = f"Test {document.test_id}"
-    if document.kind == "access":
+    if document.kind in LOST:
         raise TickError(
             f"{test}: {document.problem}\nNo new session of this test is found until that is set right; the other "
             "tests are still asked. `ut-clips check-settings` asks again."
