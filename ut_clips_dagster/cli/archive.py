@@ -14,7 +14,7 @@ from ut_clips_dagster.cli.console import console, errors
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
 from ut_clips_dagster.definitions import JOB
-from ut_clips_dagster.errors import ClipsError, SettingsError, StorageError
+from ut_clips_dagster.errors import ClipsError, ResultsApiError, SettingsError, StorageError
 from ut_clips_dagster.known_sessions import sessions_of_unsuccessful_runs, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
@@ -80,13 +80,17 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
 
 def discover(platform: Platform, known: set[str]) -> None:
     """Read every test's session list to its end; write documents, partitions and events of what is new."""
-    records = platform.archive.records()
+    records, discoveries = platform.archive.records(), platform.archive.discoveries()
     with platform.results_api.client() as client:
         for test_id in platform.settings.test_ids:
             found = 0
             offset = 0
             while True:
-                page = client.list_sessions(test_id, offset=offset)
+                try:
+                    page = client.list_sessions(test_id, offset=offset)
+                except ResultsApiError as error:
+                    discoveries.failed(test_id, error)
+                    raise
                 unknown = [s for s in page.sessions if s.session_id not in known]
                 _record(platform, take_sessions(records, test_id, unknown), unknown)
                 known.update(s.session_id for s in unknown)
@@ -94,6 +98,7 @@ def discover(platform: Platform, known: set[str]) -> None:
                 offset += len(page.sessions)
                 if not page.sessions or offset >= page.meta.pagination.total_count or offset > SESSION_LIST_MAX_OFFSET:
                     break
+            discoveries.succeeded(test_id, page.meta.pagination.total_count)
             console.print(f"Test {test_id}: {page.meta.pagination.total_count} sessions, {found} of them new.")
 
 

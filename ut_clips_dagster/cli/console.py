@@ -19,12 +19,30 @@ EXIT_INTERRUPTED = 130
 
 @contextmanager
 def failing_plainly() -> Iterator[None]:
-    """Turn our errors into a message and exit code 1: no stack trace for what a person can mend."""
+    """Turn our errors, and the system's, into a message and exit code 1: no stack trace for what a person can mend."""
     try:
         yield
     except ClipsError as error:
-        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(EXIT_COULD_NOT_RUN) from None
+        _fail(str(error))
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough: click ends quietly
+    except OSError as error:
+        _fail(f"{error.filename or 'The system'}: {error.strerror or error}.")
+    except Exception as error:
+        if not _is_of_a_database(error):
+            raise
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        _fail(f"Dagster's database in DAGSTER_HOME cannot be used: {reason[:200]}.")
     except KeyboardInterrupt:
         errors.print("Stopped. What is stored is kept; run the command again to go on.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _fail(message: str) -> None:
+    errors.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(EXIT_COULD_NOT_RUN) from None
+
+
+def _is_of_a_database(error: Exception) -> bool:
+    """By its name: SQLAlchemy need not be imported to know."""
+    return type(error).__module__.split(".")[0] in {"sqlalchemy", "sqlite3", "psycopg2"}
