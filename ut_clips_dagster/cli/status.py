@@ -12,7 +12,7 @@ from dagster import DagsterInstance
 from rich.table import Table
 
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
-from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import open_instance
 from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
@@ -108,21 +108,21 @@ def print_status(*, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(status), indent=1))
         return
-    shown = Table("", "", show_header=False, title=f"Archive {status.archive}")
+    shown = Table("", "", show_header=False, title=cell(f"Archive {status.archive}"))
     shown.add_row("sessions", f"{status.sessions:,}")
     shown.add_row("  archived", f"{status.archived:,}")
     shown.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
     shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
-        shown.add_row(f"  {state}", f"{count:,}")
+        shown.add_row(cell(f"  {state}"), f"{count:,}")
     shown.add_row("bytes stored", f"{status.size_bytes:,}")
     shown.add_row("the rest", str(status.rest) if status.unfinished else "nothing: all is archived")
     console.print(shown)
     for session in status.unfinished_sessions[:MAX_SHOWN]:
         state = "queued or running" if session.in_flight else "unfinished"
-        console.print(f"Session {session.session_id}: {state}", highlight=False)
+        say(f"Session {session.session_id}: {state}")
         for clip in session.clips:
-            console.print(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}", highlight=False, markup=False)
+            say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
     if status.unfinished > MAX_SHOWN:
         console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
 

@@ -20,6 +20,7 @@ from ut_clips_dagster.simulator import media_file
 Start = Callable[..., Any]
 FAST = urllib3.Timeout(connect=2, read=0.3)
 SIZE = 3_000_000
+VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x10free" + b"12345678"
 
 
 def client(*, max_bytes: int = 10**7, **changes: Any) -> MediaClient:
@@ -162,8 +163,8 @@ def test_a_compressed_body_is_refused() -> None:
 
 
 def test_no_credentials_are_sent() -> None:
-    with serving(answer(b"video")) as (link, got):
-        assert fetch(link) == b"video"
+    with serving(answer(VIDEO)) as (link, got):
+        assert fetch(link) == VIDEO
     assert b"authorization" not in got[0].lower()
     assert b"cookie" not in got[0].lower()
 
@@ -280,11 +281,11 @@ def test_a_name_that_resolves_to_this_machine_is_refused(monkeypatch: pytest.Mon
 
 
 def test_a_host_that_is_allowed_may_be_of_the_local_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(answer(b"video")) as (link, _):
+    with serving(answer(VIDEO)) as (link, _):
         port = urllib3.util.parse_url(link).port
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        assert fetch(f"http://Minio.lan:{port}/c.mp4", allow_loopback=False, allowed_hosts=("minio.LAN",)) == b"video"
+        assert fetch(f"http://Minio.lan:{port}/c.mp4", allow_loopback=False, allowed_hosts=("minio.LAN",)) == VIDEO
 
 
 @pytest.mark.parametrize(
