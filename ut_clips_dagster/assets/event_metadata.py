@@ -25,6 +25,8 @@ from ut_clips_dagster.plain_text import one_line
 
 MAX_TABLE_ROWS = 50
 MAX_CELL = 200
+MAX_NAME = 60
+"""Letters shown of a clip's name or description: the UI breaks no line, and the other columns should be seen."""
 
 EventMetadata = Mapping[str, Any]
 
@@ -44,7 +46,13 @@ def event_metadata(result: SessionResult, archive_uri: str) -> dict[str, EventMe
 
 def _clip_list(result: SessionResult, listing: ClipListDocument) -> EventMetadata:
     rows = [
-        (c.name, c.description or "", _span(c), "yes" if c.has_audio else "no", "yes" if c.has_camera else "no")
+        (
+            _short(c.name),
+            _short(c.description),
+            _span(c),
+            "yes" if c.has_audio else "no",
+            "yes" if c.has_camera else "no",
+        )
         for c in listing.listed
     ]
     gone = len(listing.clips) - len(listing.listed)
@@ -63,7 +71,7 @@ def _clip_urls(result: SessionResult, listing: ClipListDocument) -> EventMetadat
     generations = [(clip, result.record.clip_urls.of(clip)) for clip in listing.listed]
     rows = [
         (
-            clip.name,
+            _short(clip.name),
             str(g.attempts),
             f"{g.waited_s:.1f}",
             f"{g.issued_at:%Y-%m-%d %H:%M:%S}" if g.issued_at else "never",
@@ -84,7 +92,7 @@ def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: s
     files = [(clip, result.record.clip_files.of(clip)) for clip in listing.listed]
     stored = [(clip, f) for clip, f in files if f]
     where = f"clips/{listing.study_uuid}/{result.session_id}"
-    rows = [(clip.name, _span(clip), _size(f.size_bytes), _below(f, where)) for clip, f in stored]
+    rows = [(_short(clip.name), _span(clip), _size(f.size_bytes), _below(f, where)) for clip, f in stored]
     return {
         "clips": len(stored),
         "size_bytes": sum(f.size_bytes for _, f in stored),
@@ -101,7 +109,8 @@ def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: s
 def _clip_metadata(result: SessionResult, archive_uri: str) -> EventMetadata:
     rows = clip_metadata(result.record)
     columns = ["clip_name", "status", "listed", "size_bytes", "error"]
-    cells = [["" if pd.isna(v) else str(v) for v in row] for row in rows[columns].itertuples(index=False)]
+    cells = [["" if pd.isna(v) else v for v in row] for row in rows[columns].itertuples(index=False)]
+    cells = [[_short(name), *rest] for name, *rest in cells]
     return {
         "dagster/partition_row_count": len(rows),
         "dagster/column_schema": column_schema(),
@@ -120,6 +129,10 @@ def _at(listing: ClipListDocument) -> TimestampMetadataValue:
 
 def _below(file: StoredClip, directory: str) -> str:
     return file.storage_path.removeprefix(f"{directory}/")
+
+
+def _short(told: str | None) -> str:
+    return one_line(told or "", MAX_NAME)
 
 
 def _span(clip: ListedClip) -> str:

@@ -267,6 +267,7 @@ _DIRECTORY = (
         message="clip_list.json in",
         requests=3,
     ),
+    Row("archive: hard links are refused", special="no_hard_links"),
     Row(
         "archive: disk full",
         special="disk_full_for_a",
