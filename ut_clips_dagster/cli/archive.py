@@ -10,7 +10,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
-from ut_clips_dagster.cli.console import console, errors
+from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
 from ut_clips_dagster.definitions import JOB
@@ -74,7 +74,7 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
             )
             failures += [_reason(event) for event in run.all_events if event.is_step_failure]
     for failure in failures:
-        errors.print(failure, markup=False, highlight=False, soft_wrap=True)
+        say(failure, to=errors)
     return _summary(platform, wanted) and not failures
 
 
@@ -156,12 +156,12 @@ def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
         try:
             record = records.read(session_id)
         except ClipsError as error:
-            errors.print(f"Session {session_id}: {error}", markup=False, highlight=False, soft_wrap=True)
+            say(f"Session {session_id}: {error}", to=errors)
             unfinished.add(session_id)
             continue
         clips += len(record.clip_files.files)
         size += sum(f.size_bytes for f in record.clip_files.files)
-    console.print(
+    say(
         f"{len(wanted) - len(unfinished)} of {len(wanted)} sessions archived: {clips} clips, {size:,} bytes, "
         f"in {platform.archive.store().uri}"
     )

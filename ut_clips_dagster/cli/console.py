@@ -7,14 +7,26 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.plain_text import visible
 
 console = Console()
 errors = Console(stderr=True)
 
 EXIT_COULD_NOT_RUN = 1
 EXIT_INTERRUPTED = 130
+
+
+def say(text: str, *, to: Console = console, style: str = "") -> None:
+    """Print text that may hold a stranger's: no markup, no link, no control character; line breaks stay."""
+    to.print(Text(visible(text), style=style), highlight=False, soft_wrap=True)
+
+
+def cell(value: object) -> Text:
+    """A value as one line of a table: no markup, no link, no control character; nothing for None."""
+    return Text("" if value is None else visible(str(value), keep=""))
 
 
 @contextmanager
@@ -39,7 +51,7 @@ def failing_plainly() -> Iterator[None]:
 
 
 def _fail(message: str) -> None:
-    errors.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    say(message, to=errors, style="red")
     raise typer.Exit(EXIT_COULD_NOT_RUN) from None
 
 

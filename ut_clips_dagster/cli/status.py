@@ -11,10 +11,9 @@ import pandas as pd
 import typer
 from dagster import DagsterInstance
 from rich.table import Table
-from rich.text import Text
 
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
-from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
@@ -90,23 +89,23 @@ def print_status(*, as_json: bool) -> bool:
 
 def _print(status: Status) -> None:
     if not status.dagster:
-        console.print(no_instance(), markup=False, highlight=False, soft_wrap=True)
-    shown = Table("", "", show_header=False, title=Text(f"Archive {status.archive}"))
+        say(no_instance())
+    shown = Table("", "", show_header=False, title=cell(f"Archive {status.archive}"))
     shown.add_row("sessions", f"{status.sessions:,}")
     shown.add_row("  archived", f"{status.archived:,}")
     shown.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
     shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
-        shown.add_row(f"  {state}", f"{count:,}")
+        shown.add_row(cell(f"  {state}"), f"{count:,}")
     shown.add_row("bytes stored", f"{status.size_bytes:,}")
     done = "nothing: all is archived" if status.sessions else "unknown: no session was found yet"
     shown.add_row("the rest", str(status.rest) if status.unfinished else done)
     console.print(shown)
     for session in status.unfinished_sessions[:MAX_SHOWN]:
-        _line(f"Session {session.session_id}: {_state(session)}")
-        _line(f"  {session.reason}")
+        say(f"Session {session.session_id}: {_state(session)}")
+        say(f"  {session.reason}")
         for clip in session.clips:
-            _line(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
+            say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
     if status.unfinished > MAX_SHOWN:
         console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
 
@@ -121,10 +120,6 @@ def _state(session: UnfinishedSession) -> str:
         return "given up after all retries; materialize its partition, or `ut-clips archive --session ID`"
     when = f", the next at {session.next_try[:16]} UTC" if session.next_try else ""
     return f"unfinished; retries left: {session.retries_left}{when}"
-
-
-def _line(text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_plan(new: int | None, *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.errors import ResultsApiError
 from ut_clips_dagster.known_sessions import USERTESTING_SESSIONS, check_archive_is_there
 from ut_clips_dagster.partitions import SESSIONS, sessions
+from ut_clips_dagster.plain_text import one_line
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, UtcDatetime, now_utc
@@ -131,7 +132,7 @@ def take_sessions(
         )
         metadata: dict[str, Any] = {
             "test_id": test_id,
-            "status": summary.status,
+            "status": one_line(summary.status),
             "started_at": summary.start_time.isoformat(),
             "finished_at": summary.finish_time.isoformat() if summary.finish_time else "unknown",
         }
