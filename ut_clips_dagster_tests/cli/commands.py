@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import typer
 from typer.testing import CliRunner
 
 from ut_clips_dagster.cli import app
@@ -39,16 +42,15 @@ def take_back(root: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def invoke_as_a_reader(*arguments: str) -> tuple[int, str]:
-    """A command in a process that has no rights but those the files' modes give."""
-    command = [sys.executable, "-m", "ut_clips_dagster_tests.cli.commands", *arguments]
+def invoke_as_a_reader(*commands: str) -> list[tuple[int, str]]:
+    """Commands in a process that has no rights but those the files' modes give."""
+    command = [sys.executable, "-m", "ut_clips_dagster_tests.cli.commands", *commands]
     dropped = [sys.executable, "-c", _WITHOUT_CAPABILITIES, *command] if os.geteuid() == 0 else command
-    project = Path(__file__).parents[2]
-    done = subprocess.run(
-        dropped, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(project)}
-    )
-    return done.returncode, done.stdout + done.stderr
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(dropped, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [(code, output) for code, output in json.loads(done.stdout.splitlines()[-1])]
 
 
 if __name__ == "__main__":
-    app()
+    typer.echo(json.dumps([invoke(*shlex.split(command)) for command in sys.argv[1:]]))
