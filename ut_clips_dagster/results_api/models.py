@@ -65,9 +65,21 @@ Truth = Annotated[bool, BeforeValidator(truth)]
 
 UtcDatetime = Annotated[AwareDatetime, BeforeValidator(moment), AfterValidator(in_utc)]
 
-Word = Annotated[str, BeforeValidator(clean_text), Field(max_length=MAX_WORD)]
-Name = Annotated[str, BeforeValidator(clean_text), Field(max_length=MAX_NAME)]
-Description = Annotated[str, BeforeValidator(clean_text), Field(max_length=MAX_DESCRIPTION)]
+Word = Annotated[str, Field(max_length=MAX_WORD), BeforeValidator(clean_text)]
+Name = Annotated[str, Field(max_length=MAX_NAME), BeforeValidator(clean_text)]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), BeforeValidator(clean_text)]
+
+
+def _or_none(parse: Callable[[object], object], value: object) -> object:
+    try:
+        return None if value is None else parse(value)
+    except ValueError:
+        return None
+
+
+def _count(value: object) -> object:
+    number = _or_none(whole_number, value)
+    return number if isinstance(number, int) else None
 
 
 class Answer(BaseModel):
@@ -101,7 +113,7 @@ class SessionSummary(Answer):
 class Pagination(Answer):
     """Where a page of the session list stands."""
 
-    total_count: Annotated[int | None, BeforeValidator(lambda count: _or_none(whole_number, count))] = None
+    total_count: Annotated[int | None, BeforeValidator(_count)] = None
     """Sessions of the test; None where the answer does not tell."""
 
 
@@ -212,13 +224,6 @@ def reason_of(error: ValidationError) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     what = detail["msg"].removeprefix("Value error, ")[:200]
     return f"{where}: {what}" if where else what
-
-
-def _or_none(parse: Callable[[object], object], value: object) -> object:
-    try:
-        return None if value is None else parse(value)
-    except ValueError:
-        return None
 
 
 def _or_empty(told: object, model: type[Answer]) -> object:
