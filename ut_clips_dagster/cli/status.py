@@ -14,7 +14,14 @@ from rich.table import Table
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.cli.console import console
 from ut_clips_dagster.cli.platform import open_instance
-from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import (
+    CLIP_LIST,
+    materialized_sessions,
+    no_sessions,
+    sessions_in_flight,
+    told_as_no_session,
+    unfinished_sessions,
+)
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
@@ -55,19 +62,22 @@ class Status:
     rest: Plan
     unfinished_sessions: tuple[UnfinishedSession, ...]
     """At most `MAX_LISTED` of them."""
+    no_sessions: tuple[str, ...] = ()
+    """Partition keys that are no session's; at most `MAX_LISTED` of them."""
 
 
 def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
     """Status from Dagster's partitions and the metadata table; no request, and no document is read."""
     order = instance.get_dynamic_partitions(SESSIONS)
+    wrong = no_sessions(order)
     unfinished = unfinished_sessions(instance, table, order)
     in_flight = sessions_in_flight(instance, order)
     rows = table.read(columns=["session_id", "status", "listed", "size_bytes", "generation_attempts", "waited_s"])
     by_session = {str(key): group for key, group in table.unfinished().groupby("session_id")}
     return Status(
         archive=table.uri.removesuffix(f"/{TABLE}"),
-        sessions=len(order),
-        archived=len(order) - len(unfinished),
+        sessions=len(order) - len(wrong),
+        archived=len(order) - len(wrong) - len(unfinished),
         unfinished=len(unfinished),
         in_flight=len(in_flight.intersection(unfinished)),
         clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
@@ -78,7 +88,11 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
                 session_id,
                 session_id in in_flight,
                 tuple(
-                    UnfinishedClip(str(row.clip_uuid), str(row.status), str(row.error))
+                    UnfinishedClip(
+                        "of unknown ID" if pd.isna(row.clip_uuid) else str(row.clip_uuid),
+                        str(row.status),
+                        str(row.error),
+                    )
                     for row in by_session[session_id].itertuples()
                 )
                 if session_id in by_session
@@ -86,6 +100,7 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
             )
             for session_id in unfinished[:MAX_LISTED]
         ),
+        no_sessions=tuple(wrong[:MAX_LISTED]),
     )
 
 
@@ -123,6 +138,8 @@ def print_status(*, as_json: bool) -> None:
         console.print(f"Session {session.session_id}: {state}", highlight=False)
         for clip in session.clips:
             console.print(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}", highlight=False, markup=False)
+    for key in status.no_sessions[:MAX_SHOWN]:
+        console.print(told_as_no_session(key), highlight=False, markup=False)
     if status.unfinished > MAX_SHOWN:
         console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
 

@@ -14,7 +14,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ut_clips_dagster.known_sessions import sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import no_sessions, sessions_in_flight, told_as_no_session, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
@@ -25,6 +25,7 @@ INTERVAL_S = 60
 RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """Waiting time before each retry; after the last one a session stays failed and visible until a person acts."""
 MAX_SESSIONS_PER_TICK = 500
+MAX_KEYS_TOLD = 3
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
         cursor = Cursor(sessions=after).model_dump_json()
         if not due:
             reason = f"{len(unfinished)} unfinished, none due; {len(given_up)} wait for a person."
+            reason += "".join(f" {told_as_no_session(key)}" for key in no_sessions(order)[:MAX_KEYS_TOLD])
             return SensorResult(skip_reason=reason, cursor=cursor)
         return SensorResult(
             run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session")), cursor=cursor
