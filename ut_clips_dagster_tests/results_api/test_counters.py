@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ut_clips_dagster.results_api.counters import LONGEST_WAIT_S, MOST_REQUESTS, Counters
@@ -81,6 +81,7 @@ texts = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         dict.fromkeys(("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after", "date"), texts)

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ut_clips_dagster.results_api.decoding import decode_json
@@ -197,6 +197,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(clip(description="", layout=None))), json_values)
 def test_whatever_a_clip_holds_the_other_is_understood_and_none_is_lost(field: str, value: object) -> None:
     found = listing(clip(**{field: value}), clip(uuid=B))
@@ -207,6 +208,7 @@ def test_whatever_a_clip_holds_the_other_is_understood_and_none_is_lost(field: s
     assert all(-(2**63) <= each.time_end_ms < 2**63 for each in found.clips)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(session())), json_values)
 def test_whatever_a_session_holds_the_other_is_found_and_none_is_lost(field: str, value: object) -> None:
     found = page(session(**{field: value}), session(sessionId=B))

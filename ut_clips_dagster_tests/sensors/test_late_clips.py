@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ut_clips_dagster.archive.documents import ClipListDocument, SessionDocument
@@ -172,6 +172,7 @@ def test_the_cursor_of_an_earlier_version_loses_nothing_that_is_due() -> None:
     assert Cursor.read(old) == Cursor(due={"a": FINISHED}, event=17)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["add", "delete", "re-add", "look"]), max_size=30), st.randoms(use_true_random=False))
 def test_every_partition_is_looked_at_whatever_is_deleted_or_added_again(steps: list[str], random: object) -> None:
     """As long as one of the last looked at stays where it was, or all of them are gone."""
