@@ -32,8 +32,9 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
 from ut_clips_dagster.plain_text import visible
+
+PACKAGE = Path(__file__).parent
 
 
 class ClipsError(Exception):

@@ -95,7 +95,5 @@ def _describe(differences: list[Difference], checked: int, of: int) -> str:
     end = left_out if checked < of else ""
     if not differences:
         return f"All well in {checked} session(s).{end}"
-    return (
-        "\n".join(f"Session {d.session_id}: {unmarked(one_line(d.what, LONGEST))}" for d in differences[:MAX_SHOWN])
-        + end
-    )
+    told = (f"Session {d.session_id}: {unmarked(one_line(d.what, LONGEST))}" for d in differences[:MAX_SHOWN])
+    return "\n".join(told) + end

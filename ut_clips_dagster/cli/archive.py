@@ -57,7 +57,7 @@ def archive_once(only: Sequence[str]) -> bool:
     platform.instance.add_dynamic_partitions(SESSIONS, [s for s in named if s not in known])
     order = platform.instance.get_dynamic_partitions(SESSIONS)
     for key in no_sessions(order):
-        _tell(told_as_no_session(key))
+        say(told_as_no_session(key), to=errors)
     if named:
         return archive_sessions(platform, named, order) and all_found
     wanted = _to_do(platform, order)

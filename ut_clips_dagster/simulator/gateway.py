@@ -153,7 +153,7 @@ def _reply_instead(fault: Fault, call: Call, scope: Scope) -> Reply | None:  # n
     return error_reply(status, f"Simulated fault: {fault.name.value}", retry_after)
 
 
-def _mangled(fault: Fault, send: Send, connection: Connection) -> Send:  # noqa: PLR0911  # one return per fault
+def _mangled(fault: Fault, send: Send, connection: Connection) -> Send:  # noqa: C901, PLR0911 - one return per fault
     """A `Send` that passes the application's answer on as the fault has it."""
     name = fault.name
     if name is FaultName.REPLACED:
