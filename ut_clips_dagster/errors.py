@@ -20,6 +20,7 @@ signed link.
     │   ├── LinkRefusedError      a link to a place we do not follow
     │   ├── MediaUnavailableError transport errors, 5xx, short bodies: worth another try
     │   └── NotAClipError         what came is no video, is empty, or is larger than allowed
+    ├── RunEndedError             somebody ended the run: it stops, and reports nothing more
     └── StorageError              the archive could not be read or written
         ├── StorageConflictError  the name is taken by other bytes
         └── TableConflictError    other writers kept winning the metadata table's commit
@@ -94,6 +95,10 @@ class MediaUnavailableError(MediaError):
 
 class NotAClipError(MediaError):
     """What came is not a video, is empty, or is larger than allowed."""
+
+
+class RunEndedError(ClipsError):
+    """The run was ended elsewhere; it must send, write and report nothing more."""
 
 
 class StorageError(ClipsError):

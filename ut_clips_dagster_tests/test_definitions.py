@@ -42,6 +42,6 @@ def test_all_three_sensors_are_on_by_default_and_new_sessions_ticks_as_often_as_
     settings = placeholder_settings().model_copy(update={"discovery_interval_s": 17})
     sensors = {sensor.name: sensor for sensor in build_definitions(settings).sensors or ()}
 
-    assert sensors.keys() == {"new_sessions", "unfinished_sessions", "late_clips"}
+    assert sensors.keys() == {"new_sessions", "unfinished_sessions", "late_clips", "old_runs"}
     assert {getattr(s, "default_status", None) for s in sensors.values()} == {DefaultSensorStatus.RUNNING}
     assert getattr(sensors["new_sessions"], "minimum_interval_seconds", None) == 17

@@ -1,7 +1,7 @@
 """The four assets of the archive as one multi_asset: a link must be used the moment it is issued."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +15,7 @@ from dagster import (
     Failure,
     MaterializeResult,
     MetadataValue,
+    OpExecutionContext,
     multi_asset,
 )
 
@@ -22,11 +23,13 @@ from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import check_results
 from ut_clips_dagster.assets.event_metadata import event_metadata
 from ut_clips_dagster.assets.run_plan import plan_and_cost
+from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
 from ut_clips_dagster.assets.specs import check_specs, clip_specs
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.run_launcher import mark, this_process
 
 POOL = "usertesting_api"
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
@@ -39,6 +42,7 @@ NOT_A_SESSION = (
     "Delete the partition and add the right key."
 )
 
+Context = AssetExecutionContext | OpExecutionContext
 RunEvent = MaterializeResult[Any] | AssetCheckResult
 
 
@@ -58,6 +62,7 @@ def clip_assets(
     archive: ArchiveResource,
 ) -> Iterator[RunEvent]:
     """Archive the sessions of this run, and log each one's materializations the moment it is complete."""
+    mark(context.instance, context.run.run_id, this_process())
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     keys = list(context.partition_keys)
     errors = {key: NOT_A_SESSION for key in keys if not is_uuid(key)}
@@ -67,30 +72,32 @@ def clip_assets(
     tells_plan = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
     with (
+        stopping_silently(),
         results_api.client() as client,
         plan_and_cost(context, archive.records(), session_ids, client.pacer) if tells_plan else nullcontext(),
     ):
-        pipeline = archive.pipeline(clip_polling.poller(client, interactive=alone), results_api.api_url)
+        poller = clip_polling.poller(client, interactive=alone)
+        pipeline = archive.pipeline(poller, results_api.api_url, ended_by_others(context.instance, context.run.run_id))
         for result in pipeline.run(session_ids, steps, time.monotonic() + STOP_STARTING_AFTER_S):
             if result.error:
-                errors[result.session_id] = _kept(result)
+                errors[result.session_id] = kept(result)
                 context.log.error(f"Session {result.session_id} is unfinished. {errors[result.session_id]}")
-                _log_reason(context, result, selected)
+                log_reason(context, result, selected)
             else:
                 finished[result.session_id] = result
             if not alone or result.error or result.from_documents:
-                _log(context, result, selected, uri)
+                log_result(context, result, selected, uri)
     if alone and not errors:
         metadata = event_metadata(finished[keys[0]], uri)
         yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
     if context.selected_asset_check_keys:  # after the results, which they are about
         yield from check_results(context, archive, session_ids)
     if errors:
-        raise _failure(errors, len(keys))
+        raise failure(errors, len(keys))
     if not alone and _others_selected(context):
         yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
-            _log(context, result, selected, uri)
+            log_result(context, result, selected, uri)
 
 
 def steps_for(selected: set[str]) -> Steps:
@@ -103,7 +110,8 @@ def steps_for(selected: set[str]) -> Steps:
     )
 
 
-def _log(context: AssetExecutionContext, result: SessionResult, selected: set[str], uri: str) -> None:
+def log_result(context: Context, result: SessionResult, selected: Container[str], uri: str) -> None:
+    """Log what is there of a session as materialized, as far as it was selected."""
     metadata = event_metadata(result, uri)
     for name in _materialized(result):
         if name in selected:
@@ -112,10 +120,10 @@ def _log(context: AssetExecutionContext, result: SessionResult, selected: set[st
             )
 
 
-def _log_reason(context: AssetExecutionContext, result: SessionResult, selected: set[str]) -> None:
+def log_reason(context: Context, result: SessionResult, selected: Container[str]) -> None:
     """Show on the failed partition itself what went wrong: an observation changes no status."""
     name = CLIP_FILES if CLIP_FILES in selected else next(n for n in ORDER if n in selected)
-    metadata = {"unfinished": MetadataValue.md(_kept(result).replace("\n", "\n\n"))}
+    metadata = {"unfinished": MetadataValue.md(kept(result).replace("\n", "\n\n"))}
     context.log_event(AssetObservation(AssetKey(name), partition=result.session_id, metadata=metadata))
 
 
@@ -126,13 +134,15 @@ def _materialized(result: SessionResult) -> list[str]:
     return [CLIP_LIST] * result.listed + [CLIP_METADATA] * result.rows_written
 
 
-def _kept(result: SessionResult) -> str:
+def kept(result: SessionResult) -> str:
+    """What is kept of an unfinished session, and why it is unfinished."""
     listed = len(result.record.clip_list.listed) if result.record.clip_list else 0
-    kept = listed - len(result.record.missing)
-    return f"{kept} of {listed} listed clips are stored and kept.\n{result.error}"
+    stored = listed - len(result.record.missing)
+    return f"{stored} of {listed} listed clips are stored and kept.\n{result.error}"
 
 
-def _failure(errors: dict[str, str], of: int) -> Failure:
+def failure(errors: dict[str, str], of: int) -> Failure:
+    """The run's failure, that names each unfinished session."""
     lines = "\n".join(f"Session {key[:80]}: {error}" for key, error in errors.items())
     advice = (
         "What is stored is kept and not requested again. The unfinished_sessions sensor tries these sessions again "
