@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRunStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+from typer.testing import CliRunner
 
 from ut_clips_dagster import pruning
+from ut_clips_dagster.cli.main import app
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.pruning import Pruned, prune
@@ -25,15 +28,27 @@ from ut_clips_dagster_tests.sensors.ticks import tick
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
-@pytest.fixture(params=["a file for each run", "one database for all"])
-def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[TestPlatform]:
-    """Some history: archived, relisted, failed, launched in vain, and never tried."""
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestPlatform]:
+    """Archived, relisted, failed, launched in vain, and never tried: made once, and copied for each test."""
+    folder = tmp_path_factory.mktemp("history")
     config = SimulatorConfig(sessions=6, clips_total=8, time_scale=TIME_SCALE, rate_limit=1000)
-    with running_platform(tmp_path, monkeypatch, config) as plain:
-        on_disk = request.param == "a file for each run"  # the other is what PostgreSQL looks like
-        platform = replace(plain, instance=DagsterInstance.local_temp(str(tmp_path))) if on_disk else plain
+    (folder / "home").mkdir()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        running_platform(folder, patch, config) as plain,
+        DagsterInstance.local_temp(str(folder / "home")) as instance,
+    ):
+        platform = replace(plain, instance=instance)
         make_history(platform)
         yield platform
+
+
+@pytest.fixture
+def platform(history: TestPlatform, tmp_path: Path) -> Iterator[TestPlatform]:
+    shutil.copytree(history.instance.root_directory, tmp_path / "home")
+    with DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        yield replace(history, instance=instance)
 
 
 def make_history(platform: TestPlatform) -> None:
@@ -157,20 +172,42 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_the_files_and_tags_of_a_pruned_run_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_and_tags_of_a_pruned_run_are_gone(platform: TestPlatform) -> None:
+    home = Path(platform.instance.root_directory)
+    before = {run.run_id for run in platform.instance.get_runs()}
+    assert all([path for path in home.rglob("*") if run_id in path.name] for run_id in before)
+
+    prune(platform.instance, soon())
+
+    gone = before - {run.run_id for run in platform.instance.get_runs()}
+    assert len(gone) == 3
+    assert [path for path in home.rglob("*") if any(run_id in path.name for run_id in gone)] == []
+    with sqlite3.connect(next(home.rglob("runs.db"))) as runs:
+        assert not {row[0] for row in runs.execute("select run_id from run_tags")} & gone
+
+
+def test_the_command_says_what_it_did(platform: TestPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ut_clips_dagster.cli.prune.open_instance", lambda: platform.instance)
+
+    kept = CliRunner().invoke(app, ["prune"])
+    pruned = CliRunner().invoke(app, ["prune", "--keep-days", "0"])
+
+    assert (kept.exit_code, kept.output) == (0, "0 runs and 0 events pruned.\n")
+    assert pruned.exit_code == 0
+    assert pruned.output.startswith("3 runs and ")
+
+
+def test_a_database_for_all_runs_is_pruned_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PostgreSQL is; in SQLite each run has a file of its own."""
     config = SimulatorConfig(sessions=2, time_scale=TIME_SCALE, rate_limit=1000)
-    with (
-        running_platform(tmp_path, monkeypatch, config) as other,
-        DagsterInstance.local_temp(str(tmp_path / "home")) as instance,
-    ):
-        platform = replace(other, instance=instance)
-        key = platform.add_partitions()[0]
-        old, newest = (platform.run(key).run_id for _ in range(2))
+    with running_platform(tmp_path, monkeypatch, config) as platform:
+        tick(platform, "new_sessions")
+        keys = platform.sessions()
+        platform.run(keys[0], keys[1])
+        platform.run(keys[0])
+        before = seen(platform)
 
-        prune(instance, soon())
+        assert prune(platform.instance, soon()).runs == 2
 
-        assert platform.materialized("clip_files") == {key}
-        left = [path for path in (tmp_path / "home").rglob("*") if old in path.name or newest in path.name]
-        assert [path for path in left if old in path.name] == []
-        with sqlite3.connect(next((tmp_path / "home").rglob("runs.db"))) as runs:
-            assert runs.execute("select count(*) from run_tags where run_id = ?", [old]).fetchone() == (0,)
+        assert seen(platform) == before
+        assert platform.instance.get_runs() == []
