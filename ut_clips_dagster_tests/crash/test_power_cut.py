@@ -24,7 +24,7 @@ from .world import ROOT, RemoteWorld, command, environment, simulator_process
 
 STALLED = "slow_body:delay_s=2"
 ENDS_WITHIN_S = 10.0
-SETS_OUT_WITHIN_S = 120.0
+SETS_OUT_WITHIN_S = 240.0
 
 
 @contextmanager
