@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,15 @@ class Run:
     """A pipeline over a directory, whose watch looks at every occasion; `ended` is set by the test."""
 
     def __init__(self, server: SimulatorServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ut_clips_dagster.archive.run_watch.LOOK_EVERY_S", 0.0)
+        monkeypatch.setattr("ut_clips_dagster.archive.run_watch.LOOK_EVERY_S", 0.01)
         self.ended = threading.Event()
         self.store = LocalStore(folder)
         self.records = SessionRecords(self.store)
         self.table = MetadataTable(self.store.uri)
-        api = ResultsApi(server.url, server.token_url, "demo", "demo")
+        self.api = ResultsApi(server.url, server.token_url, "demo", "demo")
         media = MediaClient(allow_loopback=True, max_bytes=10**9)
         self.pipeline = ArchivePipeline(
-            ClipPoller(api, PollingPolicy(0.05, 200)),
+            ClipPoller(self.api, PollingPolicy(0.05, 200)),
             Downloader(media, self.store),
             self.records,
             self.table,
@@ -50,11 +51,15 @@ class Run:
         )
 
 
-def test_a_run_that_was_ended_sends_writes_and_reports_nothing_more(
-    server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sessions = [server.world.add_session(clips=1).session_id for _ in range(3)]
+@pytest.fixture
+def run(server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     run = Run(server, tmp_path, monkeypatch)
+    with closing(run.api):
+        yield run
+
+
+def test_a_run_that_was_ended_sends_writes_and_reports_nothing_more(server: SimulatorServer, run: Run) -> None:
+    sessions = [server.world.add_session(clips=1).session_id for _ in range(3)]
     results = run.pipeline.run(sessions, Steps())
     first = next(results)
     run.ended.set()
@@ -71,10 +76,9 @@ def test_a_run_that_was_ended_sends_writes_and_reports_nothing_more(
 
 
 def test_a_run_that_was_ended_during_a_request_does_not_use_its_answer(
-    server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: SimulatorServer, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = server.world.add_session(clips=1).session_id
-    run = Run(server, tmp_path, monkeypatch)
     write = run.pipeline._poller.step
 
     def step_while_it_is_ended() -> object:
@@ -92,12 +96,11 @@ def test_a_run_that_was_ended_during_a_request_does_not_use_its_answer(
 
 
 def test_nobody_waits_for_a_media_host_that_stalls_and_nothing_of_it_is_stored(
-    server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: SimulatorServer, run: Run, tmp_path: Path
 ) -> None:
     session_id = server.world.add_session().session_id
     server.world.add_clip(session_id, media_size_bytes=5_000_000)
     server.faults.add("slow_body:delay_s=30")
-    run = Run(server, tmp_path, monkeypatch)
     threading.Thread(target=end_when_downloading, args=(server, run)).start()
     began = time.monotonic()
 
