@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagster import DefaultSensorStatus, in_process_executor
+from dagster import DefaultSensorStatus, Definitions, in_process_executor
 
 from ut_clips_dagster.assets import clip_assets
 from ut_clips_dagster.definitions import build_definitions, defs
@@ -30,6 +30,11 @@ def test_backfills_run_in_batches_of_ten_in_the_pool_of_the_api() -> None:
     assert clip_assets.backfill_policy is not None
     assert clip_assets.backfill_policy.max_partitions_per_run == 10
     assert clip_assets.op.pool == "usertesting_api"
+
+
+def test_a_code_server_can_load_everything() -> None:
+    """Dagster looks for names that are taken twice only when all is loaded, as a code server does."""
+    Definitions.validate_loadable(defs)
 
 
 def test_runs_are_executed_in_process() -> None:

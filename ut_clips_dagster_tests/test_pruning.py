@@ -114,7 +114,7 @@ def test_nobody_sees_a_difference(platform: TestPlatform) -> None:
 
     assert pruned.runs == 3
     assert pruned.kept == runs - 3
-    assert pruned.events > 50
+    assert pruned.events > 40
     assert (seen(platform), decisions(platform)) == before
     assert prune(platform.instance, soon()) == Pruned(kept=pruned.kept)
 

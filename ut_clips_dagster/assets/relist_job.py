@@ -30,7 +30,7 @@ from ut_clips_dagster.assets.clips import (
     log_result,
 )
 from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
-from ut_clips_dagster.known_sessions import CLIP_LIST, RELIST
+from ut_clips_dagster.known_sessions import CLIP_LIST, RELIST, RELIST_OP
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.run_launcher import mark, this_process
@@ -43,7 +43,7 @@ class Relist(Config):
     """Partition keys, in any order."""
 
 
-@op(name=RELIST, pool=POOL)
+@op(name=RELIST_OP, pool=POOL)
 def relist_op(
     context: OpExecutionContext,
     config: Relist,
