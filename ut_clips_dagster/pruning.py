@@ -51,12 +51,12 @@ class Pruned:
     runs: int = 0
     events: int = 0
     kept: int = 0
-    """Old runs that stay, as a partition shows them as its failure."""
+    """Old runs that stay, as a partition shows them as its failure, or an asset as its latest run."""
     is_done: bool = True
     """False: it stopped at its time limit; the next one goes on."""
 
     def __str__(self) -> str:
-        kept = f"; {self.kept} old runs stay, as partitions show them as failed" if self.kept else ""
+        kept = f"; {self.kept} old runs stay, as something shows them as its latest attempt" if self.kept else ""
         return f"{self.runs} runs and {self.events} events pruned{kept}.{'' if self.is_done else ' There are more.'}"
 
 
