@@ -8,6 +8,7 @@ from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_pr
 from dagster_gcp import GCSResource
 
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
+from ut_clips_dagster.assets.relist_job import relist_clips
 from ut_clips_dagster.assets.specs import IO_MANAGER
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
@@ -15,6 +16,7 @@ from ut_clips_dagster.sensors import (
     health_alerts_sensor,
     late_clips_sensor,
     new_sessions_sensor,
+    old_runs_sensor,
     unfinished_sessions_sensor,
 )
 from ut_clips_dagster.settings import Settings, load_settings, placeholder_settings
@@ -66,12 +68,13 @@ def build_definitions(settings: Settings) -> Definitions:
     results_api, archive = results_api_resource(settings), archive_resource(settings)
     return Definitions(
         assets=[usertesting_sessions, clip_assets],
-        jobs=[job],
+        jobs=[job, relist_clips],
         executor=in_process_executor,  # with a process per step, a step outlives its killed run and overlaps the next
         sensors=[
             new_sessions_sensor(job, settings.discovery_interval_s, settings.batch_size),
             unfinished_sessions_sensor(job, settings.batch_size),
-            late_clips_sensor(job, settings.batch_size),
+            late_clips_sensor(),
+            old_runs_sensor(),
             *([health_alerts_sensor(settings.alert_urls, settings.test_ids)] if settings.alert_urls else []),
         ],
         resources={

@@ -21,6 +21,7 @@ signed link.
     │   ├── MediaUnavailableError transport errors, 5xx, short bodies: worth another try
     │   └── NotAClipError         what came is no video, is empty, or is larger than allowed
     ├── UnexpectedError           an exception that nobody foresaw, while one session was handled
+    ├── RunEndedError             somebody ended the run: it stops, and reports nothing more
     └── StorageError              the archive could not be read or written
         ├── DamagedDocumentError  a session's document is not what was written
         ├── StorageConflictError  the name is taken by other bytes
@@ -110,6 +111,10 @@ class NotAClipError(MediaError):
 
 class UnexpectedError(ClipsError):
     """An exception that nobody foresaw: it costs the session that it befell, and is told with its type and place."""
+
+
+class RunEndedError(ClipsError):
+    """The run was ended elsewhere; it must send, write and report nothing more."""
 
 
 class StorageError(ClipsError):

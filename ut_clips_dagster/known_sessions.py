@@ -5,7 +5,8 @@ Imports little: `ut-clips status` must not wait for the definitions and the clie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import (
@@ -23,6 +24,10 @@ CLIP_LIST = "clip_list"
 CLIP_URLS = "clip_urls"
 CLIP_FILES = "clip_files"
 CLIP_METADATA = "clip_metadata"
+RELIST = "relist_clips"
+"""The job that lists sessions again."""
+RELIST_OP = "relist_sessions"
+"""Its op; Dagster takes no code location in which two things have one name."""
 
 IN_FLIGHT = [
     DagsterRunStatus.NOT_STARTED,
@@ -84,6 +89,17 @@ def sessions_of_unsuccessful_runs(instance: DagsterInstance, order: Sequence[str
     return _sessions_of_runs(instance, order, UNSUCCESSFUL)
 
 
+def relist_config(session_ids: Sequence[str]) -> dict[str, Any]:
+    """The run config of the job that lists sessions again: any of them, where a range of partitions has to be whole."""
+    return {"ops": {RELIST_OP: {"config": {"sessions": list(session_ids)}}}}
+
+
+def sessions_to_relist(run_config: Mapping[str, Any]) -> list[str]:
+    """The sessions of such a run config; none in that of any other job."""
+    config = run_config.get("ops", {}).get(RELIST_OP, {}).get("config", {})
+    return list(config.get("sessions", []))
+
+
 def _sessions_of_runs(
     instance: DagsterInstance, order: Sequence[str], statuses: Sequence[DagsterRunStatus]
 ) -> set[str]:
@@ -95,4 +111,5 @@ def _sessions_of_runs(
         first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
         if first in position and last in position:
             sessions.update(order[position[first] : position[last] + 1])
+        sessions.update(sessions_to_relist(run.run_config))
     return sessions

@@ -1,5 +1,6 @@
 """Dagster resources: thin, frozen configuration that hands out clients and stores."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -122,8 +123,8 @@ class ArchiveResource(ConfigurableResource[None]):
         """The clip metadata table."""
         return MetadataTable(self.store().uri)
 
-    def pipeline(self, poller: ClipPoller, api_url: str) -> ArchivePipeline:
-        """A pipeline that archives into here.
+    def pipeline(self, poller: ClipPoller, api_url: str, ended: Callable[[], bool] | None = None) -> ArchivePipeline:
+        """A pipeline that archives into here; `ended` says whether the run was ended by others.
 
         Raises:
             StorageError: the archive cannot be written; nothing was requested.
@@ -140,4 +141,5 @@ class ArchiveResource(ConfigurableResource[None]):
             Downloader(media, store),
             SessionRecords(store),
             MetadataTable(store.uri),
+            ended=ended,
         )

@@ -14,6 +14,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from ut_clips_dagster.cli.archive import QUIET
 from ut_clips_dagster.definitions import JOB, archive_resource, build_definitions
+from ut_clips_dagster.known_sessions import RELIST, relist_config
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.settings import Settings, load_settings
@@ -61,6 +62,12 @@ class TestPlatform:
             raise_on_error=False,
             run_config=QUIET,
         )
+
+    def relist(self, keys: Sequence[str]) -> Any:
+        """Run the job of `late_clips` over these sessions."""
+        config = {**relist_config(keys), **QUIET}
+        job = self.definitions.resolve_job_def(RELIST)
+        return job.execute_in_process(instance=self.instance, raise_on_error=False, run_config=config)
 
     def materialized(self, asset: str) -> set[str]:
         return set(self.instance.get_materialized_partitions(AssetKey(asset)))

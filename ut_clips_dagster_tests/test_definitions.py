@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagster import DefaultSensorStatus, in_process_executor
+from dagster import DefaultSensorStatus, Definitions, in_process_executor
 
 from ut_clips_dagster.assets import clip_assets
 from ut_clips_dagster.definitions import build_definitions, defs
@@ -32,6 +32,11 @@ def test_backfills_run_in_batches_of_ten_in_the_pool_of_the_api() -> None:
     assert clip_assets.op.pool == "usertesting_api"
 
 
+def test_a_code_server_can_load_everything() -> None:
+    """Dagster looks for names that are taken twice only when all is loaded, as a code server does."""
+    Definitions.validate_loadable(defs)
+
+
 def test_runs_are_executed_in_process() -> None:
     """A step in a process of its own outlives its killed run, and overlaps the next one."""
     assert defs.executor is in_process_executor
@@ -42,6 +47,6 @@ def test_all_three_sensors_are_on_by_default_and_new_sessions_ticks_as_often_as_
     settings = placeholder_settings().model_copy(update={"discovery_interval_s": 17})
     sensors = {sensor.name: sensor for sensor in build_definitions(settings).sensors or ()}
 
-    assert sensors.keys() == {"new_sessions", "unfinished_sessions", "late_clips"}
+    assert sensors.keys() == {"new_sessions", "unfinished_sessions", "late_clips", "old_runs"}
     assert {getattr(s, "default_status", None) for s in sensors.values()} == {DefaultSensorStatus.RUNNING}
     assert getattr(sensors["new_sessions"], "minimum_interval_seconds", None) == 17

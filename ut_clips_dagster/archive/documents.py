@@ -182,6 +182,16 @@ class SessionRecord(Document):
         return self.clip_list is not None and not self.clip_list.malformed and not self.missing
 
 
+def same_clips(one: SessionRecord, other: SessionRecord) -> bool:
+    """Whether two listings of a session hold the same clips, of the same names and cuts."""
+
+    def clips(record: SessionRecord) -> tuple[ListedClip, ...]:
+        found = record.clip_list.clips if record.clip_list else ()
+        return tuple(clip.model_copy(update={"listed_at": clip.first_listed_at}) for clip in found)
+
+    return clips(one) == clips(other)
+
+
 def cut_of(clip: Clip) -> Cut:
     """The part of a listed clip that makes another file when it changes."""
     return Cut(time_start_ms=clip.time_start_ms, time_end_ms=clip.time_end_ms, layout=clip.layout)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import datetime, timezone
+
+import pandas as pd
 
 from ut_clips_dagster.archive.documents import (
     ClipProblem,
@@ -20,11 +22,13 @@ from ut_clips_dagster.archive.documents import (
     StoredClip,
     merge_listing,
 )
+from ut_clips_dagster.archive.download_threads import DownloadThreads
 from ut_clips_dagster.archive.downloads import Downloader
 from ut_clips_dagster.archive.poller import ClipGivenUp, ClipPoller, LinkIssued, SessionListed
 from ut_clips_dagster.archive.progress import Progress, report
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.rows import all_clip_metadata, clip_metadata, differing_sessions
+from ut_clips_dagster.archive.run_watch import LOOK_EVERY_S, RunWatch
 from ut_clips_dagster.archive.session_work import SessionResult, SessionWork, Steps
 from ut_clips_dagster.errors import (
     ClipGenerationError,
@@ -32,6 +36,7 @@ from ut_clips_dagster.errors import (
     ClipsError,
     LinkExpiredError,
     NotFoundError,
+    RunEndedError,
     StorageError,
     as_ours,
 )
@@ -54,9 +59,11 @@ class ArchivePipeline:
         records: the sessions' documents.
         table: the metadata table.
         clock: monotonic seconds.
+        ended: says that somebody ended this run, or gave its sessions to another one; asked every few seconds, before
+            requests, writes and reports. None: nobody can.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one seam per thing a test replaces
         self,
         poller: ClipPoller,
         downloader: Downloader,
@@ -64,6 +71,7 @@ class ArchivePipeline:
         table: MetadataTable,
         *,
         clock: Callable[[], float] = time.monotonic,
+        ended: Callable[[], bool] | None = None,
     ) -> None:
         self._poller = poller
         self._downloader = downloader
@@ -73,6 +81,9 @@ class ArchivePipeline:
         self._progress = Progress()
         self._work: dict[str, SessionWork] = {}
         self._downloads: dict[Future[StoredClip], LinkIssued] = {}
+        self._watch = RunWatch(ended, clock) if ended else None
+        if self._watch:
+            poller.sleep_by(self._watch.sleeping)
 
     def run(
         self, session_ids: Iterable[str], steps: Steps, stop_starting_at: float | None = None
@@ -86,26 +97,44 @@ class ArchivePipeline:
             session_ids: canonical UUIDs.
             steps: what to do for each.
             stop_starting_at: time of `clock` from which on no further session is begun.
+
+        Raises:
+            RunEndedError: `ended` said so. Downloads are abandoned; what is stored is kept, and nothing more reported.
         """
-        session_ids = list(session_ids)
+        for result in self._results(list(session_ids), steps, stop_starting_at):
+            self._check()
+            yield result
+
+    def _results(self, session_ids: list[str], steps: Steps, stop_starting_at: float | None) -> Iterator[SessionResult]:
         self._progress.sessions = len(session_ids)
         for start in range(0, len(session_ids), READ_AHEAD):
             yield from self._begin(session_ids[start : start + READ_AHEAD], steps)
-        with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
-            try:
-                yield from self._loop(pool, stop_starting_at)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        threads = DownloadThreads(PARALLEL_DOWNLOADS)
+        try:
+            yield from self._loop(threads, stop_starting_at)
+        except BaseException:  # a signal, or the run was ended: nobody waits for a media host
+            for download in self._downloads:
+                download.cancel()
+            self._downloader.abandon()
+            raise
+        finally:
+            threads.close()
         self._table.compact()
 
     def _guarded(self, session_id: str, handling: Iterator[SessionResult]) -> Iterator[SessionResult]:
         """What happens to one session costs that session, not the batch: an unforeseen exception becomes its result."""
         try:
             yield from handling
+        except RunEndedError:
+            raise
         except Exception as error:  # noqa: BLE001 - reported with its type and place, as the session's own error
             self._poller.scheduler.drop_session(session_id)
             self._work.pop(session_id, None)
             yield _nothing_done(session_id, f"Session {session_id}: {as_ours(error)}")
+
+    def _check(self) -> None:
+        if self._watch:
+            self._watch.check()
 
     def _begin(self, session_ids: list[str], steps: Steps) -> Iterator[SessionResult]:
         for session_id in session_ids:
@@ -150,23 +179,25 @@ class ArchivePipeline:
                 rows = int(numbers.get(work.session_id, 0))
                 yield SessionResult(work.session_id, work.record, rows, None, from_documents=True)
 
-    def _loop(self, pool: ThreadPoolExecutor, stop_starting_at: float | None) -> Iterator[SessionResult]:
+    def _loop(self, threads: DownloadThreads, stop_starting_at: float | None) -> Iterator[SessionResult]:
         while True:
+            self._check()
             yield from self._collect_downloads()
             if stop_starting_at is not None and self._clock() >= stop_starting_at:
                 yield from self._leave_rest()
             outcome = self._poller.step()
+            self._check()  # a request may have waited long
             self._progress.requests = self._poller.requests_sent
             if outcome is None:
                 if not self._downloads:
                     return
-                wait(self._downloads, return_when=FIRST_COMPLETED)
+                wait(self._downloads, LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             elif isinstance(outcome, float):
                 self._wait(outcome)
             elif isinstance(outcome, SessionListed):
                 yield from self._guarded(outcome.session_id, self._listed(outcome))
             elif isinstance(outcome, LinkIssued):
-                yield from self._guarded(outcome.session_id, self._link_issued(outcome, pool))
+                yield from self._guarded(outcome.session_id, self._link_issued(outcome, threads))
             else:
                 yield from self._guarded(outcome.session_id, self._given_up(outcome))
 
@@ -176,7 +207,7 @@ class ArchivePipeline:
         self._progress.waiting_s = seconds
         report(self._progress)
         if self._downloads:
-            wait(self._downloads, timeout=seconds, return_when=FIRST_COMPLETED)
+            wait(self._downloads, min(seconds, LOOK_EVERY_S), return_when=FIRST_COMPLETED)
         else:
             self._poller.sleep(seconds)
         self._progress.waiting_s = 0.0
@@ -215,7 +246,7 @@ class ArchivePipeline:
                 work.record = self._records.read(session_id)
                 if was_complete and work.record.missing:
                     # Dagster shows it as done: the rows say at once that it is not, should this run be killed
-                    self._table.replace(session_id, clip_metadata(work.record))
+                    self._write_rows(work)
             except StorageError as error:
                 work.errors.append(f"Session {session_id}: {error}")
         if work.errors:
@@ -234,7 +265,7 @@ class ArchivePipeline:
         if not work.open_clips:
             yield from self._finish(work)
 
-    def _link_issued(self, link: LinkIssued, pool: ThreadPoolExecutor) -> Iterator[SessionResult]:
+    def _link_issued(self, link: LinkIssued, threads: DownloadThreads) -> Iterator[SessionResult]:
         work = self._work[link.session_id]
         work.requests += 1 if link.clip.clip_uuid in work.relinks else link.attempts
         try:
@@ -244,13 +275,14 @@ class ArchivePipeline:
             return
         if work.steps.download and work.record.clip_list:
             taken = work.record.clip_files.paths_of(link.clip.clip_uuid)
-            future = pool.submit(self._download, link, work.record.clip_list.study_uuid, taken)
+            future = threads.submit(self._download, link, work.record.clip_list.study_uuid, taken)
             self._downloads[future] = link
         else:
             yield from self._clip_done(work, link.clip)
 
     def _download(self, link: LinkIssued, study_uuid: str, taken: frozenset[str]) -> StoredClip:
         """In a thread: store a clip and record it at once, so that a kill repeats the downloads in flight, no more."""
+        self._check()
         stored = self._downloader.store(study_uuid, link.session_id, link.clip, link.url, taken)
         self._records.add_file(link.session_id, stored)
         return stored
@@ -314,6 +346,7 @@ class ArchivePipeline:
 
     def _finish(self, work: SessionWork) -> Iterator[SessionResult]:
         """Write what is known of a session, whatever the outcome, and report it."""
+        self._check()
         session_id, rows = work.session_id, None
         try:
             if work.tried and (work.problems or work.record.clip_files.problems):
@@ -321,9 +354,7 @@ class ArchivePipeline:
             work.record = self._records.read(session_id)
             work.listed = work.record.clip_list is not None and not work.errors
             if work.record.clip_list is not None:
-                frame = clip_metadata(work.record)
-                self._table.replace(session_id, frame)
-                rows = len(frame)
+                rows = self._write_rows(work)
         except StorageError as error:
             work.errors.append(f"Session {session_id}: {error}")
         del self._work[session_id]
@@ -334,6 +365,16 @@ class ArchivePipeline:
         self._progress.sessions_unfinished += result.error is not None
         report(self._progress)
         yield result
+
+    def _write_rows(self, work: SessionWork) -> int:
+        """Rows of what the documents say when they are committed: another run may change them at the same time."""
+
+        def rows() -> pd.DataFrame:
+            work.record = self._records.read(work.session_id)
+            return clip_metadata(work.record)
+
+        self._table.replace(work.session_id, rows)
+        return sum(len(listing.clips) for listing in [work.record.clip_list] if listing)
 
 
 def _nothing_done(session_id: str, error: str) -> SessionResult:

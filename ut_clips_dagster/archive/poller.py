@@ -108,6 +108,11 @@ class ClipPoller:
         """Requests sent by this process so far, repeated ones included."""
         return self._api.pacer.requests_sent
 
+    def sleep_by(self, sleeping: Callable[[Callable[[float], None]], Callable[[float], None]]) -> None:
+        """Let every wait of this process for the API, also those beneath a request, be one that `sleeping` makes."""
+        self.sleep = sleeping(self.sleep)
+        self._api.pacer.sleep = sleeping(self._api.pacer.sleep)
+
     def poll_clip(self, session_id: str, clip: ListedClip) -> LinkIssued:
         """One clip's link: request, wait, ask again with growing delays, stop after the last attempt.
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from ut_clips_dagster.archive.documents import (
@@ -36,6 +37,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     CLIP_FILES: ClipFilesDocument,
 }
 PARALLEL_READS = 8
+READ_AHEAD = 40 * PARALLEL_READS
 ABSENT = b'{\n "absent": true\n}'
 """Payload of a document that was damaged and could not be rebuilt: as good as not there, and written like any other."""
 _SEAL = re.compile(rb',\n "sha256": "([0-9a-f]{64})"\n\}\n\Z')
@@ -115,8 +117,10 @@ class SessionRecords:
             except StorageError as error:
                 return session_id, error
 
+        left = iter(session_ids)
         with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="documents") as pool:
-            yield from pool.map(read, session_ids)
+            while some := list(islice(left, READ_AHEAD)):  # what is in the pool is waited for, even when interrupted
+                yield from pool.map(read, some)
 
     def session(self, session_id: str) -> SessionDocument | None:
         """What the session list said of a session."""

@@ -87,7 +87,7 @@ class Repairer:
         self._forget_lost_objects(repaired)
         expected = clip_metadata(repaired.record)
         if not same_rows(expected, found):
-            self._table.replace(session_id, expected)
+            self._table.replace(session_id, lambda: clip_metadata(self._records.inspect(session_id).record))
             repaired.done.append(f"{len(expected)} rows written from the documents, in place of {len(found)}")
         return repaired
 

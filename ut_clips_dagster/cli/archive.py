@@ -10,7 +10,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
-from ut_clips_dagster.cli.console import console, errors, say
+from ut_clips_dagster.cli.console import console, errors, say, signals_kept
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
 from ut_clips_dagster.definitions import JOB
@@ -32,6 +32,7 @@ from ut_clips_dagster.known_sessions import (
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET, ResultsApi
 from ut_clips_dagster.results_api.models import SessionSummary, is_uuid, now_utc, parse_uuid
+from ut_clips_dagster.run_launcher import end_gone_runs
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.sensors.run_requests import pieces
 
@@ -46,10 +47,12 @@ def archive_once(only: Sequence[str]) -> bool:
 
     Raises:
         ClipsError: it could not run; the message says why.
+        KeyboardInterrupt: a signal ended it; what is stored is kept.
     """
     named = [_session_id(text) for text in only]
     platform = open_platform()
     platform.archive.store().check_writable()
+    end_gone_runs(platform.instance)
     known = set(platform.instance.get_dynamic_partitions(SESSIONS))
     all_found = True
     if not named or not known.issuperset(named):
@@ -78,7 +81,7 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
     """
     job = platform.definitions.resolve_job_def(JOB)
     failures: list[str] = []
-    with watching(len(wanted)):
+    with watching(len(wanted)), signals_kept() as ending:
         for piece in _bridged(wanted, order, bridged):
             span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
             run = job.execute_in_process(
@@ -88,6 +91,8 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
                 raise_on_error=False,
                 run_config=QUIET,
             )
+            if ending():  # Dagster takes a signal for the end of one run only
+                raise KeyboardInterrupt
             failures += [_reason(event) for event in run.all_events if event.is_step_failure]
     for failure in failures:
         say(failure, to=errors)

@@ -126,6 +126,20 @@ def repair(session: SessionOption = None) -> None:
             raise typer.Exit(EXIT_UNFINISHED)
 
 
+@app.command()
+def prune(
+    keep_days: Annotated[int, typer.Option(min=0, help="Runs of the last so many days stay.")] = 14,
+) -> None:
+    """Take old runs out of Dagster's storage; what every partition shows stays as it is.
+
+    The sensor old_runs does the same every hour. Safe beside a running daemon, and when interrupted.
+    """
+    from ut_clips_dagster.cli.prune import prune_runs
+
+    with failing_plainly():
+        prune_runs(keep_days)
+
+
 @app.command("check-settings")
 def check_settings() -> None:
     """Try what the settings name: a token, each test, the archive, DAGSTER_HOME, alerts; exit code 1 if any fails."""

@@ -111,6 +111,7 @@ class MediaClient:
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._options: dict[str, Any] = {"maxsize": 8, "timeout": timeout, "retries": False}
         self._proxied: dict[str, urllib3.ProxyManager] = {}
+        self._streaming: set[urllib3.BaseHTTPResponse] = set()
         self._trusted = urllib3.PoolManager(**self._options)
         self._guarded = urllib3.PoolManager(**self._options)
         self._guarded.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
@@ -126,12 +127,20 @@ class MediaClient:
             NotAClipError: another status, no video, or more than `max_bytes`.
         """
         response = self._open(link)
+        self._streaming.add(response)
         try:
             yield self._checked(response)
         except HTTPError as error:
             raise _unavailable(error) from None
         finally:
+            self._streaming.discard(response)
             response.close()  # a connection in the middle of a body is of no use to the next download
+
+    def abandon(self) -> None:
+        """Wake every thread that waits for bytes: they find their stream at its end, too early."""
+        for response in list(self._streaming):
+            with suppress(OSError, ValueError, RuntimeError):  # it ends by itself in this moment
+                response.shutdown()
 
     def _open(self, link: str) -> urllib3.BaseHTTPResponse:
         for _ in range(1 + MAX_REDIRECTS):

@@ -9,30 +9,38 @@ from dagster import (
     AssetRecordsFilter,
     DagsterInstance,
     DefaultSensorStatus,
+    RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     sensor,
 )
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.tags import PRIORITY_TAG
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.relisting import next_relist
 from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.known_sessions import CLIP_LIST, check_archive_is_there, sessions_in_flight
+from ut_clips_dagster.known_sessions import (
+    CLIP_LIST,
+    RELIST,
+    check_archive_is_there,
+    relist_config,
+    sessions_in_flight,
+)
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, is_uuid, now_utc
 from ut_clips_dagster.sensors.outcomes import failing_visibly
-from ut_clips_dagster.sensors.run_requests import run_requests
+from ut_clips_dagster.sensors.run_requests import REASON_TAG
 
 PRIORITY = 0
-INTERVAL_S = 600
-MAX_SESSIONS_PER_TICK = 20
+INTERVAL_S = 1800
+"""Few runs of many sessions: a run costs Dagster's storage 0.3 MB, and the first of the times is an hour."""
+MAX_SESSIONS_PER_TICK = 60
 """A fifth of the requests the API allows in `INTERVAL_S`: new sessions and retries keep the rest."""
-MAX_READ_PER_TICK = 500
+MAX_READ_PER_TICK = 1000
 MAX_DUE_PER_TICK = 5 * MAX_SESSIONS_PER_TICK
 """Due sessions looked at in a tick: most of those that a run touched turn out to need nothing."""
 REMEMBERED = 20
@@ -150,12 +158,12 @@ def _is_forgotten(record: SessionRecord) -> bool:
     return any(record.clip_files.problem_of(clip.clip_uuid) is None for clip in record.missing)
 
 
-def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:
-    """The sensor; it sends no request itself, and asks for few enough runs to leave the budget to others."""
+def late_clips_sensor() -> SensorDefinition:
+    """The sensor; it sends no request itself, and asks for one run a tick, of few enough sessions to leave budget."""
 
     @sensor(
         name="late_clips",
-        job=job,
+        job_name=RELIST,
         minimum_interval_seconds=INTERVAL_S,
         default_status=DefaultSensorStatus.RUNNING,
         description="Lists sessions again 1 h, 1 d, 3 d, 7 d, 14 d, 30 d after their end: new, edited, deleted clips.",
@@ -174,7 +182,11 @@ def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> Sen
             reason = f"No session is due; {len(cursor.due)} will be."
             return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
         return SensorResult(
-            run_requests=list(run_requests(wanted, order, batch_size, PRIORITY, "late clips")),
+            run_requests=[
+                RunRequest(
+                    run_config=relist_config(wanted), tags={PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips"}
+                )
+            ],
             cursor=cursor.model_dump_json(),
         )
 

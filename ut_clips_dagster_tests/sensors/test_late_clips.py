@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from dagster import DagsterRunStatus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ut_clips_dagster.archive.documents import ClipListDocument, SessionDocument
 from ut_clips_dagster.archive.relisting import RELIST_AFTER, next_relist
+from ut_clips_dagster.known_sessions import RELIST, sessions_in_flight, sessions_to_relist
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.sensors.late_clips import (
@@ -77,14 +79,28 @@ def test_a_clip_added_long_after_the_session_is_stored_by_the_requested_run(plat
     platform.simulator.world.add_clip(session, name="Cut much later")
 
     result = tick(platform, "late_clips")
-    requested = [request.partition_key for request in result.run_requests or ()]
-    assert requested == [session]
-    platform.run(session)
+    (request,) = result.run_requests or ()
+    assert sessions_to_relist(request.run_config) == [session]
+    assert platform.relist([session]).success
 
     rows = platform.archive.table().read([session])
     assert "Cut much later" in set(rows["clip_name"])
     assert set(rows["status"]) == {"STORED"}
     assert not tick(platform, "late_clips", result.cursor).run_requests
+
+
+def test_scattered_sessions_are_listed_again_by_one_run_that_counts_as_holding_them(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    scattered = keys[::3]
+    for key in scattered:
+        listed(platform, key, FINISHED)
+
+    (request,) = tick(platform, "late_clips").run_requests or ()
+
+    assert sorted(sessions_to_relist(request.run_config)) == sorted(scattered)
+    job = platform.definitions.resolve_job_def(RELIST)
+    platform.instance.create_run_for_job(job, status=DagsterRunStatus.STARTED, run_config=request.run_config)
+    assert sessions_in_flight(platform.instance, keys) == set(scattered)
 
 
 def test_nothing_due_says_how_many_will_be(platform: TestPlatform) -> None:
