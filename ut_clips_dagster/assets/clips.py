@@ -27,8 +27,8 @@ from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.run_queue import POOL, as_batch, is_batch
 
-POOL = "usertesting_api"
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 BACKFILL_SESSIONS_PER_RUN = 10
 STOP_STARTING_AFTER_S = 5 * 3600.0
@@ -63,6 +63,7 @@ def clip_assets(
     errors = {key: NOT_A_SESSION for key in keys if not is_uuid(key)}
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
+    batch = as_batch(context.instance, context.run) if is_batch(context.run.tags) else None
     uri, steps = archive.store().uri, steps_for(selected)
     tells_plan = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
@@ -70,7 +71,7 @@ def clip_assets(
         results_api.client() as client,
         plan_and_cost(context, archive.records(), session_ids, client.pacer) if tells_plan else nullcontext(),
     ):
-        pipeline = archive.pipeline(clip_polling.poller(client, interactive=alone), results_api.api_url)
+        pipeline = archive.pipeline(clip_polling.poller(client, batch), results_api.api_url)
         for result in pipeline.run(session_ids, steps, time.monotonic() + STOP_STARTING_AFTER_S):
             if result.error:
                 errors[result.session_id] = _kept(result)

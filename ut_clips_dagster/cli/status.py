@@ -8,14 +8,22 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 import typer
-from dagster import DagsterInstance
+from dagster import DagsterInstance, RunsFilter
 from rich.table import Table
 
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.cli.console import console
 from ut_clips_dagster.cli.platform import open_instance
-from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import (
+    CLIP_LIST,
+    QueueProgress,
+    materialized_sessions,
+    queue_progress,
+    sessions_in_flight,
+    unfinished_sessions,
+)
 from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 
@@ -50,6 +58,7 @@ class Status:
     archived: int
     unfinished: int
     in_flight: int
+    queue: QueueProgress
     clips: dict[str, int]
     size_bytes: int
     rest: Plan
@@ -62,6 +71,7 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
     order = instance.get_dynamic_partitions(SESSIONS)
     unfinished = unfinished_sessions(instance, table, order)
     in_flight = sessions_in_flight(instance, order)
+    queue = queue_progress(instance.get_runs(RunsFilter(statuses=IN_FLIGHT)), order)
     rows = table.read(columns=["session_id", "status", "listed", "size_bytes", "generation_attempts", "waited_s"])
     by_session = {str(key): group for key, group in table.unfinished().groupby("session_id")}
     return Status(
@@ -70,6 +80,7 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
         archived=len(order) - len(unfinished),
         unfinished=len(unfinished),
         in_flight=len(in_flight.intersection(unfinished)),
+        queue=queue,
         clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
         rest=plan_for(instance, rows, unfinished),
@@ -112,6 +123,10 @@ def print_status(*, as_json: bool) -> None:
     shown.add_row("sessions", f"{status.sessions:,}")
     shown.add_row("  archived", f"{status.archived:,}")
     shown.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
+    for progress in status.queue.running:
+        shown.add_row("  run under way", progress)
+    if status.queue.queued_runs:
+        shown.add_row("  runs queued", f"{status.queue.queued_runs:,} for {status.queue.queued_sessions:,} sessions")
     shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
         shown.add_row(f"  {state}", f"{count:,}")

@@ -27,7 +27,7 @@ from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.sensors.run_requests import run_requests
 
-PRIORITY = 0
+PRIORITY = -3
 INTERVAL_S = 600
 MAX_SESSIONS_PER_TICK = 20
 """A fifth of the requests the API allows in `INTERVAL_S`: new sessions and retries keep the rest."""

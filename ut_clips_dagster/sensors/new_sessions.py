@@ -7,7 +7,10 @@ from typing import Any
 
 from dagster import (
     AssetMaterialization,
+    DagsterInstance,
+    DagsterRunStatus,
     DefaultSensorStatus,
+    RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -24,9 +27,9 @@ from ut_clips_dagster.partitions import SESSIONS, sessions
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, UtcDatetime, now_utc
-from ut_clips_dagster.sensors.run_requests import run_requests
+from ut_clips_dagster.sensors.run_requests import REASON_TAG, run_requests
 
-PRIORITY = 2
+PRIORITY = -1
 OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
 READ_TO_END_EVERY = timedelta(days=1)
@@ -37,6 +40,10 @@ A new session costs Dagster five events, a partition and a share of a run, 0.06 
 lists all partitions four times (0.4 s each at 100,000). Measured: 3.0 s, 3.6 s and 2.7 s (docs/scale.md)."""
 FEWEST_NEW_PER_TICK = 10
 """Ten in five minutes are as many as the request budget archives, at two clips a session."""
+
+ENOUGH_QUEUED = 2
+"""So many runs of new sessions in the queue last longer than a tick's interval: nothing is gained by finding more."""
+REASON = "new session"
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +140,12 @@ def take_sessions(
     return events
 
 
+def enough_queued(instance: DagsterInstance) -> bool:
+    """Whether new sessions wait for their runs already: a request would take from the budget that these wait for."""
+    queued = RunsFilter(statuses=[DagsterRunStatus.QUEUED], tags={REASON_TAG: REASON})
+    return instance.get_runs_count(queued) >= ENOUGH_QUEUED
+
+
 def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batch_size: int) -> SensorDefinition:
     """The sensor; one session-list request a tick, round-robin over the tests, never waiting for budget."""
 
@@ -146,6 +159,10 @@ def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batc
     def new_sessions(
         context: SensorEvaluationContext, results_api: ResultsApiResource, archive: ArchiveResource
     ) -> SensorResult:
+        if enough_queued(context.instance):
+            return SensorResult(
+                skip_reason="Runs of new sessions are queued; asked again when fewer are.", cursor=context.cursor
+            )
         cursor = Cursor.read(context.cursor)
         test_ids = list(dict.fromkeys(results_api.test_ids))
         test_id = test_ids[cursor.turn % len(test_ids)]
@@ -177,7 +194,7 @@ def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batc
             return SensorResult(skip_reason=reason, cursor=kept.model_dump_json())
         keys = [s.session_id for s in taken]
         return SensorResult(
-            run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, "new session")),
+            run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, REASON)),
             dynamic_partitions_requests=[sessions.build_add_request(keys)],
             asset_events=events,
             cursor=kept.model_dump_json(),

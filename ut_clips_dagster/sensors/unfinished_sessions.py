@@ -18,9 +18,10 @@ from ut_clips_dagster.known_sessions import sessions_in_flight, unfinished_sessi
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
+from ut_clips_dagster.run_queue import pass_over_silent
 from ut_clips_dagster.sensors.run_requests import run_requests
 
-PRIORITY = 1
+PRIORITY = -2
 INTERVAL_S = 60
 RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """Waiting time before each retry; after the last one a session stays failed and visible until a person acts."""
@@ -93,6 +94,8 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
         description="Tries missing and failed sessions again after 10 min, 1 h, 6 h and 24 h; then they stay failed.",
     )
     def unfinished_sessions_tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
+        for run_id in pass_over_silent(context.instance, now_utc()):
+            context.log.warning(f"Run {run_id} tells nothing any more; the next batch does not wait for it.")
         order = context.instance.get_dynamic_partitions(SESSIONS)
         unfinished = unfinished_sessions(context.instance, archive.table(), order)
         before = Cursor.read(context.cursor).sessions
