@@ -19,8 +19,6 @@ from dagster._core.storage.tags import (
     BACKFILL_ID_TAG,
 )
 
-from ut_clips_dagster.archive.poller import Batch
-
 POOL = "usertesting_api"
 BATCH_TAG = "ut_clips/batch"
 AT_WORK = "at work"
@@ -58,11 +56,6 @@ def is_batch(tags: Mapping[str, str]) -> bool:
     """Whether a run waits for its turn: requested by a sensor, of a backfill, or over a range of sessions."""
     first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
     return BATCH_TAG in tags or BACKFILL_ID_TAG in tags or first != last
-
-
-def as_batch(instance: DagsterInstance, run: DagsterRun) -> Batch:
-    """What this run, a batch, asks the instance and tells it."""
-    return Batch(by_hand_looker(instance), lambda: make_room(instance, run.run_id))
 
 
 def by_hand_looker(

@@ -12,12 +12,15 @@ from dagster import (
     AssetMaterialization,
     AssetObservation,
     BackfillPolicy,
+    DagsterInstance,
+    DagsterRun,
     Failure,
     MaterializeResult,
     MetadataValue,
     multi_asset,
 )
 
+from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import check_results
 from ut_clips_dagster.assets.event_metadata import event_metadata
@@ -27,7 +30,7 @@ from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
-from ut_clips_dagster.run_queue import POOL, as_batch, is_batch
+from ut_clips_dagster.run_queue import POOL, by_hand_looker, is_batch, make_room
 
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 BACKFILL_SESSIONS_PER_RUN = 10
@@ -63,7 +66,7 @@ def clip_assets(
     errors = {key: NOT_A_SESSION for key in keys if not is_uuid(key)}
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
-    batch = as_batch(context.instance, context.run) if is_batch(context.run.tags) else None
+    batch = _batch(context.instance, context.run) if is_batch(context.run.tags) else None
     uri, steps = archive.store().uri, steps_for(selected)
     tells_plan = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
@@ -92,6 +95,11 @@ def clip_assets(
         yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
             _log(context, result, selected, uri)
+
+
+def _batch(instance: DagsterInstance, run: DagsterRun) -> Batch:
+    """What a batch asks the instance, and tells it."""
+    return Batch(by_hand_looker(instance), lambda: make_room(instance, run.run_id))
 
 
 def steps_for(selected: set[str]) -> Steps:
