@@ -22,7 +22,7 @@ GENERATION_ATTEMPTS = 3
 PRIOR_POLLS = 4
 """Before anything is learned, generation is expected to last as long as the first four polls of a lone clip take."""
 FIRST_POLLS = 2
-"""A batch asks for its first clip when the first two polls of a lone one would be over."""
+"""A batch asks for its first clip when a lone one would be asked for the third time."""
 EARLY_SHARE = 0.03
 """Share of pick-ups that may come too early while other work waits for the budget."""
 EARLY_SHARE_AT_END = 0.15
@@ -162,13 +162,16 @@ class Scheduler:
     def first_pick_up(self, now: float) -> RequestClip | WaitUntil | None:
         """Which clip to fetch though others are not started yet; None when none is generating.
 
-        Before the first is fetched it has more patience than at the end: a poll too early costs the batch a request.
+        One after the other, and not before a lone one's third poll: a poll too early costs the batch a request.
         """
-        if self._generating and not self._early_polls:
-            at = min(w.started_at for w in self._generating) + self.policy.patience_s(FIRST_POLLS)
-            if now < at:
-                return WaitUntil(at)
-        return self._pick_up(now)
+        if not self._generating:
+            return None
+        oldest = min(self._generating, key=lambda w: (w.polls, w.started_at))
+        at = max(oldest.started_at + self.policy.patience_s(FIRST_POLLS), self._early_at + self.policy.delay_s(1))
+        if now < at:
+            return WaitUntil(at)
+        self._early_at = now
+        return self._take(oldest)
 
     def still_generating(self, work: ClipWork, now: float) -> bool:
         """The clip is not ready; False when its polls are used up, and it is given up."""
@@ -222,14 +225,9 @@ class Scheduler:
         if to_start and self._is_ending():
             return self._start()
         if not to_start:
-            return self._pick_up(now)
+            due_s = self._times.ready_by(EARLY_SHARE_AT_END)
+            return self._likely(now, due_s) or (self._early(now, due_s) if self._generating else None)
         return self._likely(now, self._times.ready_by(EARLY_SHARE)) or self._start()
-
-    def _pick_up(self, now: float) -> RequestClip | WaitUntil | None:
-        if not self._generating:
-            return None
-        due_s = self._times.ready_by(EARLY_SHARE_AT_END)
-        return self._likely(now, due_s) or self._early(now, due_s)
 
     def _likely(self, now: float, due_s: float) -> RequestClip | None:
         likely = [w for w in self._generating if self._likely_at(w, due_s) <= now]
@@ -260,7 +258,7 @@ class Scheduler:
             work.asked_at + self.policy.delay_s(work.polls),
         )
 
-    def _early(self, now: float, due_s: float) -> RequestClip | WaitUntil:
+    def _early(self, now: float, due_s: float) -> Action:
         """All is started and none is likely done: ask for one clip at a time, with growing delays."""
         work = min(self._generating, key=lambda w: (w.polls, w.started_at))
         apart_s = self.policy.delay_s(self._early_polls + 1)
