@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, asset, define_asset_job
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -43,9 +42,9 @@ from ut_clips_dagster.run_queue import (
 from ut_clips_dagster.sensors import late_clips, new_sessions, unfinished_sessions
 from ut_clips_dagster.sensors.run_requests import run_requests
 from ut_clips_dagster.settings import placeholder_settings
+from ut_clips_dagster_tests.platform import ORIGIN
 
 KEYS = [f"00000000-0000-0000-0000-{number:012}" for number in range(30)]
-ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__"), JOB)
 BY_HAND = {PARTITION_NAME_TAG: KEYS[0]}
 RANGE = {ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[9]}
 BACKFILL = {ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[0], BACKFILL_ID_TAG: "b"}

@@ -17,7 +17,7 @@ from ut_clips_dagster.sensors import new_sessions
 from ut_clips_dagster.sensors.new_sessions import ENOUGH_QUEUED, REASON, CrawlState, Cursor, next_state
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation
-from ut_clips_dagster_tests.platform import TestPlatform
+from ut_clips_dagster_tests.platform import ORIGIN, TestPlatform
 from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
 
 START = "dagster/asset_partition_range_start"
@@ -59,15 +59,19 @@ def test_a_session_that_appears_later_is_found_and_requested_alone(platform: Tes
     assert platform.instance.get_dynamic_partitions(SESSIONS)[-1] == request.partition_key
 
 
+def queue(platform: TestPlatform, number: int, reason: str) -> None:
+    job = platform.definitions.resolve_job_def(JOB)
+    platform.add_partitions(["queued"])
+    tags = {REASON_TAG: reason, "dagster/partition": "queued"}
+    for _ in range(number):
+        platform.instance.create_run_for_job(job, status=DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=ORIGIN)
+
+
 @pytest.mark.parametrize(("queued", "asks"), [(ENOUGH_QUEUED - 1, 1), (ENOUGH_QUEUED, 0)])
 def test_it_asks_nothing_while_runs_of_new_sessions_are_queued(platform: TestPlatform, queued: int, asks: int) -> None:
     """Nothing is gained by finding more, and the request would be taken from the batches' budget."""
     cursor = Cursor(turn=7).model_dump_json()
-    job = platform.definitions.resolve_job_def(JOB)
-    platform.add_partitions(["queued"])
-    for _ in range(queued):
-        tags = {REASON_TAG: REASON, "dagster/partition": "queued"}
-        platform.instance.create_run_for_job(job, status=DagsterRunStatus.QUEUED, tags=tags)
+    queue(platform, queued, REASON)
 
     result = tick(platform, "new_sessions", cursor)
 
@@ -77,11 +81,7 @@ def test_it_asks_nothing_while_runs_of_new_sessions_are_queued(platform: TestPla
 
 
 def test_runs_of_retries_and_rechecks_in_the_queue_do_not_keep_it_from_asking(platform: TestPlatform) -> None:
-    job = platform.definitions.resolve_job_def(JOB)
-    platform.add_partitions(["queued"])
-    for _ in range(9):
-        tags = {REASON_TAG: "late clips", "dagster/partition": "queued"}
-        platform.instance.create_run_for_job(job, status=DagsterRunStatus.QUEUED, tags=tags)
+    queue(platform, ENOUGH_QUEUED + 1, "late clips")
     assert tick(platform, "new_sessions").run_requests
 
 
