@@ -11,7 +11,12 @@ from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertest
 from ut_clips_dagster.assets.specs import IO_MANAGER
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
-from ut_clips_dagster.sensors import late_clips_sensor, new_sessions_sensor, unfinished_sessions_sensor
+from ut_clips_dagster.sensors import (
+    health_alerts_sensor,
+    late_clips_sensor,
+    new_sessions_sensor,
+    unfinished_sessions_sensor,
+)
 from ut_clips_dagster.settings import Settings, load_settings, placeholder_settings
 
 JOB = "archive_clips"
@@ -67,6 +72,7 @@ def build_definitions(settings: Settings) -> Definitions:
             new_sessions_sensor(job, settings.discovery_interval_s, settings.batch_size),
             unfinished_sessions_sensor(job, settings.batch_size),
             late_clips_sensor(job, settings.batch_size),
+            *([health_alerts_sensor(settings.alert_urls, settings.test_ids)] if settings.alert_urls else []),
         ],
         resources={
             "results_api": results_api,

@@ -16,7 +16,7 @@ signed link.
     ├── ClipNotReadyError         polls used up while the clip was still generating
     ├── ClipGenerationError       the API said ERROR after the last attempt
     ├── MediaError                the clip's bytes could not be had
-    │   ├── LinkExpiredError      403 from the media host: ask for a new link
+    │   ├── LinkExpiredError      the media host says that the link is dead: ask for a new one
     │   ├── LinkRefusedError      a link to a place we do not follow
     │   ├── MediaUnavailableError transport errors, 5xx, short bodies: worth another try
     │   └── NotAClipError         what came is no video, is empty, or is larger than allowed
@@ -27,9 +27,14 @@ signed link.
 
 from __future__ import annotations
 
+from ut_clips_dagster.plain_text import visible
+
 
 class ClipsError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; its text is safe to show in a log and at a terminal."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class SettingsError(ClipsError):
@@ -81,7 +86,7 @@ class MediaError(ClipsError):
 
 
 class LinkExpiredError(MediaError):
-    """The media host answered 403: links die after 15 minutes, so ask for a new one."""
+    """The media host no longer takes the link: after 15 minutes, or before; ask for a new one."""
 
 
 class LinkRefusedError(MediaError):

@@ -15,8 +15,9 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.run_queue import IN_FLIGHT, PROGRESS_TAG
-from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 
 USERTESTING_SESSIONS = "usertesting_sessions"
 CLIP_LIST = "clip_list"
@@ -25,6 +26,20 @@ CLIP_FILES = "clip_files"
 CLIP_METADATA = "clip_metadata"
 
 UNSUCCESSFUL = [*IN_FLIGHT, DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE]
+
+
+def check_archive_is_there(instance: DagsterInstance, table: MetadataTable) -> None:
+    """Raise StorageError when Dagster has recorded rows and there is no table: a disk that is not mounted looks so.
+
+    Without it sessions would be found, and their clips stored, below the empty mount point.
+    """
+    if table.files() is None and instance.fetch_materializations(AssetKey(CLIP_METADATA), 1).records:
+        root = table.uri.removesuffix(f"/{TABLE}")
+        raise StorageError(
+            f"The archive {root} holds no table, but Dagster has recorded sessions in it. Is it mounted, and does "
+            "UT_CLIPS_ARCHIVE name it? Nothing is done until then. If only the table is lost, `ut-clips repair` "
+            "writes it anew; a new archive needs a new DAGSTER_HOME."
+        )
 
 
 def materialized_sessions(instance: DagsterInstance, asset: str) -> set[str]:

@@ -4,9 +4,10 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dagster import ConfigurableResource, InitResourceContext, ResourceDependency
+from dagster import ConfigurableResource, DagsterError, InitResourceContext, ResourceDependency
 from dagster_gcp import GCSResource
 
+from ut_clips_dagster.archive.discovery import Discoveries
 from ut_clips_dagster.archive.documents import ListedClip
 from ut_clips_dagster.archive.downloads import Downloader
 from ut_clips_dagster.archive.pipeline import ArchivePipeline
@@ -15,7 +16,7 @@ from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.scheduler import PollingPolicy
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.hosts import is_loopback_host
-from ut_clips_dagster.results_api.client import ResultsApi
+from ut_clips_dagster.results_api.client import QUICK_GIVE_UP_AFTER_S, QUICK_TIMEOUT, TIMEOUT, ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.results_api.pacing import Pacer
 from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, OFFICIAL_TOKEN_URL, load_settings
@@ -23,6 +24,10 @@ from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
+
+
+class ResourceSettingsError(SettingsError, DagsterError):
+    """Settings are wrong. A DagsterError, so that Dagster shows this message first, and not one of its own."""
 
 
 class ResultsApiResource(ConfigurableResource[None]):
@@ -36,7 +41,10 @@ class ResultsApiResource(ConfigurableResource[None]):
 
     def setup_for_execution(self, context: InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
         """Fail before anything starts, naming every setting that is wrong."""
-        self.check()
+        try:
+            self.check()
+        except SettingsError as error:
+            raise ResourceSettingsError(str(error)) from None
 
     def check(self) -> None:
         """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
@@ -48,9 +56,20 @@ class ResultsApiResource(ConfigurableResource[None]):
             )
 
     def client(self, *, waiting: bool = True) -> AbstractContextManager[ResultsApi]:
-        """A client; with `waiting=False` one that raises BudgetExhaustedError instead of waiting for budget."""
+        """A client; with `waiting=False` one that raises BudgetExhaustedError instead of waiting for budget.
+
+        Such a one is also done in time with an API that hangs: a sensor has 60 s, and says why rather than being ended.
+        """
         return closing(
-            ResultsApi(self.api_url, self.token_url, self.client_id, self.client_secret, pacer=Pacer(waiting=waiting))
+            ResultsApi(
+                self.api_url,
+                self.token_url,
+                self.client_id,
+                self.client_secret,
+                pacer=Pacer(waiting=waiting),
+                timeout=TIMEOUT if waiting else QUICK_TIMEOUT,
+                give_up_after_s=None if waiting else QUICK_GIVE_UP_AFTER_S,
+            )
         )
 
 
@@ -98,6 +117,10 @@ class ArchiveResource(ConfigurableResource[None]):
     def records(self) -> SessionRecords:
         """The sessions' documents."""
         return SessionRecords(self.store())
+
+    def discoveries(self) -> Discoveries:
+        """When each test's session list was read."""
+        return Discoveries(self.store())
 
     def table(self) -> MetadataTable:
         """The clip metadata table."""

@@ -36,7 +36,10 @@ def _archive_root(value: str) -> str:
     if "://" in value and not value.startswith(BUCKETS):
         raise ValueError("must be a directory, gs://bucket/prefix or s3://bucket/prefix")
     if "://" not in value:
-        value = str(Path(value).expanduser())
+        try:
+            value = str(Path(value).expanduser())
+        except RuntimeError:
+            raise ValueError("names no home directory") from None
     return value.rstrip("/") or "/"
 
 

@@ -57,7 +57,7 @@ def test_every_missing_setting_is_named_in_one_message() -> None:
         ("USERTESTING_API_URL", "http://example.com", "must be https"),
         ("USERTESTING_API_URL", "example.com", "must be a URL"),
         ("UT_CLIPS_ARCHIVE", "gs://", "must name a bucket"),
-        ("UT_CLIPS_ARCHIVE", "s3://bucket", "must be a directory or gs://"),
+        ("UT_CLIPS_ARCHIVE", "ftp://host", "must be a directory, gs://bucket/prefix or s3://"),
         ("UT_CLIPS_POLL_INTERVAL_S", "soon", "valid number"),
         ("UT_CLIPS_POLL_MAX_ATTEMPTS", "0", "greater than or equal to 1"),
         ("UT_CLIPS_BATCH_SIZE", "-1", "greater than or equal to 1"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetExecutionContext, MetadataValue
+from dagster import AssetCheckResult, AssetCheckSeverity, AssetExecutionContext
 
 from ut_clips_dagster.archive import verification
 from ut_clips_dagster.archive.verification import Difference
+from ut_clips_dagster.assets.event_metadata import table as as_table
+from ut_clips_dagster.assets.event_metadata import unmarked
 from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.plain_text import one_line
 from ut_clips_dagster.resources import ArchiveResource
 
 MAX_SHOWN = 20
+LONGEST = 300
 
 
 def check_results(
@@ -46,7 +50,10 @@ def check_results(
             metadata={
                 "sessions": len(session_ids),
                 "differences": len(differences),
-                "repair": MetadataValue.md("\n".join(f"- `{d.repair}`" for d in differences[:MAX_SHOWN])),
+                "repair": as_table(
+                    ("session", "difference", "what", "repair"),
+                    [(d.session_id, d.kind, d.what, d.repair) for d in differences],
+                ),
             },
         )
 
@@ -54,4 +61,4 @@ def check_results(
 def _describe(differences: list[Difference], sessions: int) -> str:
     if not differences:
         return f"All well in {sessions} session(s)."
-    return "\n".join(f"Session {d.session_id}: {d.what}" for d in differences[:MAX_SHOWN])
+    return "\n".join(f"Session {d.session_id}: {unmarked(one_line(d.what, LONGEST))}" for d in differences[:MAX_SHOWN])

@@ -16,18 +16,18 @@ from dagster import (
     DagsterRun,
     Failure,
     MaterializeResult,
-    MetadataValue,
     multi_asset,
 )
 
 from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import check_results
-from ut_clips_dagster.assets.event_metadata import event_metadata
+from ut_clips_dagster.assets.event_metadata import event_metadata, table
 from ut_clips_dagster.assets.run_plan import plan_and_cost
 from ut_clips_dagster.assets.specs import check_specs, clip_specs
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
 from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.run_queue import POOL, by_hand_looker, is_batch, make_room
@@ -36,6 +36,8 @@ ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 BACKFILL_SESSIONS_PER_RUN = 10
 STOP_STARTING_AFTER_S = 5 * 3600.0
 """A batch begins no further session an hour before run monitoring ends its run (`max_runtime_seconds`: 6 h)."""
+MAX_KEY = 80
+"""Letters shown of a partition's key: a person may have typed anything."""
 
 NOT_A_SESSION = (
     "The partition's key is no session: it must be the session's UUID in lower case. Nothing was requested for it. "
@@ -124,7 +126,7 @@ def _log(context: AssetExecutionContext, result: SessionResult, selected: set[st
 def _log_reason(context: AssetExecutionContext, result: SessionResult, selected: set[str]) -> None:
     """Show on the failed partition itself what went wrong: an observation changes no status."""
     name = CLIP_FILES if CLIP_FILES in selected else next(n for n in ORDER if n in selected)
-    metadata = {"unfinished": MetadataValue.md(_kept(result).replace("\n", "\n\n"))}
+    metadata = {"unfinished": table(("why",), [(line,) for line in _kept(result).splitlines()])}
     context.log_event(AssetObservation(AssetKey(name), partition=result.session_id, metadata=metadata))
 
 
@@ -138,11 +140,11 @@ def _materialized(result: SessionResult) -> list[str]:
 def _kept(result: SessionResult) -> str:
     listed = len(result.record.clip_list.listed) if result.record.clip_list else 0
     kept = listed - len(result.record.missing)
-    return f"{kept} of {listed} listed clips are stored and kept.\n{result.error}"
+    return f"{kept} of {listed} listed clips are stored and kept.\n{visible(result.error or '')}"
 
 
 def _failure(errors: dict[str, str], of: int) -> Failure:
-    lines = "\n".join(f"Session {key[:80]}: {error}" for key, error in errors.items())
+    lines = "\n".join(f"Session {one_line(key, MAX_KEY)}: {error}" for key, error in errors.items())
     advice = (
         "What is stored is kept and not requested again. The unfinished_sessions sensor tries these sessions again "
         "after 10 min, 1 h, 6 h and 24 h; or materialize the partitions by hand."
@@ -150,7 +152,7 @@ def _failure(errors: dict[str, str], of: int) -> Failure:
     return Failure(
         description=f"{len(errors)} of {of} sessions unfinished.\n{lines}\n{advice}",
         metadata={
-            "unfinished_sessions": MetadataValue.md("\n".join(f"- `{key[:80]}`" for key in errors)),
+            "unfinished_sessions": table(("session", "why"), list(errors.items())),
             "sessions_finished": of - len(errors),
         },
         allow_retries=False,

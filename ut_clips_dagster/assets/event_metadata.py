@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from dagster import MarkdownMetadataValue, MetadataValue, TimestampMetadataValue
+from dagster import (
+    MetadataValue,
+    TableColumn,
+    TableMetadataValue,
+    TableRecord,
+    TableSchema,
+    TimestampMetadataValue,
+)
 
 from ut_clips_dagster.archive.documents import ClipListDocument, ListedClip, StoredClip
 from ut_clips_dagster.archive.rows import clip_metadata
 from ut_clips_dagster.archive.session_work import SessionResult
 from ut_clips_dagster.assets.specs import column_schema
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
+from ut_clips_dagster.plain_text import one_line
 
 MAX_TABLE_ROWS = 50
+MAX_CELL = 200
+MAX_NAME = 60
+"""Letters shown of a clip's name or description: the UI breaks no line, and the other columns should be seen."""
 
 EventMetadata = Mapping[str, Any]
 
@@ -34,7 +46,13 @@ def event_metadata(result: SessionResult, archive_uri: str) -> dict[str, EventMe
 
 def _clip_list(result: SessionResult, listing: ClipListDocument) -> EventMetadata:
     rows = [
-        (c.name, c.description or "", _span(c), "yes" if c.has_audio else "no", "yes" if c.has_camera else "no")
+        (
+            _short(c.name),
+            _short(c.description),
+            _span(c),
+            "yes" if c.has_audio else "no",
+            "yes" if c.has_camera else "no",
+        )
         for c in listing.listed
     ]
     gone = len(listing.clips) - len(listing.listed)
@@ -44,7 +62,7 @@ def _clip_list(result: SessionResult, listing: ClipListDocument) -> EventMetadat
         "has_video": listing.has_video,
         "study_uuid": listing.study_uuid,
         "listed_at": _at(listing),
-        "clip_table": _table(("clip", "description", "time", "audio", "camera"), rows),
+        "clip_table": table(("clip", "description", "time", "audio", "camera"), rows),
         "from_documents": result.from_documents,
     }
 
@@ -53,7 +71,7 @@ def _clip_urls(result: SessionResult, listing: ClipListDocument) -> EventMetadat
     generations = [(clip, result.record.clip_urls.of(clip)) for clip in listing.listed]
     rows = [
         (
-            clip.name,
+            _short(clip.name),
             str(g.attempts),
             f"{g.waited_s:.1f}",
             f"{g.issued_at:%Y-%m-%d %H:%M:%S}" if g.issued_at else "never",
@@ -66,7 +84,7 @@ def _clip_urls(result: SessionResult, listing: ClipListDocument) -> EventMetadat
         "clips": len(rows),
         "requests": sum(g.attempts for _, g in generations if g),
         "waited_s_max": max((g.waited_s for _, g in generations if g), default=0.0),
-        "generation_table": _table(("clip", "requests", "waited_s", "issued_at (UTC)", "expires_at"), rows),
+        "generation_table": table(("clip", "requests", "waited_s", "issued_at (UTC)", "expires_at"), rows),
     }
 
 
@@ -74,7 +92,7 @@ def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: s
     files = [(clip, result.record.clip_files.of(clip)) for clip in listing.listed]
     stored = [(clip, f) for clip, f in files if f]
     where = f"clips/{listing.study_uuid}/{result.session_id}"
-    rows = [(clip.name, _span(clip), _size(f.size_bytes), _below(f, where)) for clip, f in stored]
+    rows = [(_short(clip.name), _span(clip), _size(f.size_bytes), _below(f, where)) for clip, f in stored]
     return {
         "clips": len(stored),
         "size_bytes": sum(f.size_bytes for _, f in stored),
@@ -84,14 +102,15 @@ def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: s
         "took_s": result.took_s,
         "listed_at": _at(listing),
         "dagster/uri": f"{archive_uri}/{where}",
-        "clip_table": _table(("clip", "time", "size", "file"), rows),
+        "clip_table": table(("clip", "time", "size", "file"), rows),
     }
 
 
 def _clip_metadata(result: SessionResult, archive_uri: str) -> EventMetadata:
     rows = clip_metadata(result.record)
     columns = ["clip_name", "status", "listed", "size_bytes", "error"]
-    cells = [["" if pd.isna(v) else str(v) for v in row] for row in rows[columns].itertuples(index=False)]
+    cells = [["" if pd.isna(v) else v for v in row] for row in rows[columns].itertuples(index=False)]
+    cells = [[_short(name), *rest] for name, *rest in cells]
     return {
         "dagster/partition_row_count": len(rows),
         "dagster/column_schema": column_schema(),
@@ -100,7 +119,7 @@ def _clip_metadata(result: SessionResult, archive_uri: str) -> EventMetadata:
         "dagster/uri": f"{archive_uri}/clip_metadata",
         "clips_stored": int((rows["status"] == "STORED").sum()),
         "clips_not_stored": int(((rows["status"] != "STORED") & rows["listed"]).sum()),
-        "preview": _table(tuple(columns), cells),
+        "preview": table(tuple(columns), cells),
     }
 
 
@@ -109,7 +128,11 @@ def _at(listing: ClipListDocument) -> TimestampMetadataValue:
 
 
 def _below(file: StoredClip, directory: str) -> str:
-    return f"`{file.storage_path.removeprefix(directory + '/')}`"
+    return file.storage_path.removeprefix(f"{directory}/")
+
+
+def _short(told: str | None) -> str:
+    return one_line(told or "", MAX_NAME)
 
 
 def _span(clip: ListedClip) -> str:
@@ -126,13 +149,23 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / kilobyte:,.1f} kB" if size_bytes < kilobyte**2 else f"{size_bytes / kilobyte**2:,.1f} MB"
 
 
-def _table(head: tuple[str, ...], rows: list[Any]) -> MarkdownMetadataValue:
-    lines = [head, tuple("---" for _ in head), *rows[:MAX_TABLE_ROWS]]
-    text = "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-    more = f"\n\n… and {len(rows) - MAX_TABLE_ROWS} more" if len(rows) > MAX_TABLE_ROWS else ""
-    return MetadataValue.md(text + more)
+def unmarked(told: str) -> str:
+    """A text for where the UI reads markdown and nothing else can be given: the description of an asset check.
+
+    What could begin a picture, a link or HTML is escaped.
+    """
+    return re.sub(r"([\\\[\]<!`])", r"\\\1", told)
 
 
-def _cell(text: str) -> str:
-    """A researcher's text must not break the table."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())[:200]
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> TableMetadataValue:
+    """Rows as metadata of an event: the UI shows every cell as plain text, where markdown would fetch pictures.
+
+    At most `MAX_TABLE_ROWS` rows of cells of at most `MAX_CELL` letters, as Dagster keeps every event.
+    """
+    cells = [[one_line(str(cell), MAX_CELL) for cell in row] for row in rows[:MAX_TABLE_ROWS]]
+    if len(rows) > MAX_TABLE_ROWS:
+        cells.append([f"… and {len(rows) - MAX_TABLE_ROWS} more", *[""] * (len(columns) - 1)])
+    return MetadataValue.table(
+        records=[TableRecord(dict(zip(columns, line, strict=True))) for line in cells],
+        schema=TableSchema(columns=[TableColumn(name, type="string") for name in columns]),
+    )

@@ -10,11 +10,11 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
-from ut_clips_dagster.cli.console import console, errors
+from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
 from ut_clips_dagster.definitions import JOB
-from ut_clips_dagster.errors import ClipsError, SettingsError, StorageError
+from ut_clips_dagster.errors import ClipsError, ResultsApiError, SettingsError, StorageError
 from ut_clips_dagster.known_sessions import sessions_of_unsuccessful_runs, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
@@ -79,19 +79,23 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
             )
             failures += [_reason(event) for event in run.all_events if event.is_step_failure]
     for failure in failures:
-        errors.print(failure, markup=False, highlight=False, soft_wrap=True)
+        say(failure, to=errors)
     return _summary(platform, wanted) and not failures
 
 
 def discover(platform: Platform, known: set[str]) -> None:
     """Read every test's session list to its end; write documents, partitions and events of what is new."""
-    records = platform.archive.records()
+    records, discoveries = platform.archive.records(), platform.archive.discoveries()
     with platform.results_api.client() as client:
         for test_id in platform.settings.test_ids:
             found = 0
             offset = 0
             while True:
-                page = client.list_sessions(test_id, offset=offset)
+                try:
+                    page = client.list_sessions(test_id, offset=offset)
+                except ResultsApiError as error:
+                    discoveries.failed(test_id, error)
+                    raise
                 unknown = [s for s in page.sessions if s.session_id not in known]
                 _record(platform, take_sessions(records, test_id, unknown), unknown)
                 known.update(s.session_id for s in unknown)
@@ -99,6 +103,7 @@ def discover(platform: Platform, known: set[str]) -> None:
                 offset += len(page.sessions)
                 if not page.sessions or offset >= page.meta.pagination.total_count or offset > SESSION_LIST_MAX_OFFSET:
                     break
+            discoveries.succeeded(test_id, page.meta.pagination.total_count)
             console.print(f"Test {test_id}: {page.meta.pagination.total_count} sessions, {found} of them new.")
 
 
@@ -156,12 +161,12 @@ def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
         try:
             record = records.read(session_id)
         except ClipsError as error:
-            errors.print(f"Session {session_id}: {error}", markup=False, highlight=False, soft_wrap=True)
+            say(f"Session {session_id}: {error}", to=errors)
             unfinished.add(session_id)
             continue
         clips += len(record.clip_files.files)
         size += sum(f.size_bytes for f in record.clip_files.files)
-    console.print(
+    say(
         f"{len(wanted) - len(unfinished)} of {len(wanted)} sessions archived: {clips} clips, {size:,} bytes, "
         f"in {platform.archive.store().uri}"
     )

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.plain_text import visible
 
 console = Console()
 errors = Console(stderr=True)
@@ -17,14 +19,42 @@ EXIT_COULD_NOT_RUN = 1
 EXIT_INTERRUPTED = 130
 
 
+def say(text: str, *, to: Console = console, style: str = "") -> None:
+    """Print text that may hold a stranger's: no markup, no link, no control character; line breaks stay."""
+    to.print(Text(visible(text), style=style), highlight=False, soft_wrap=True)
+
+
+def cell(value: object) -> Text:
+    """A value as one line of a table: no markup, no link, no control character; nothing for None."""
+    return Text("" if value is None else visible(str(value), keep=""))
+
+
 @contextmanager
 def failing_plainly() -> Iterator[None]:
-    """Turn our errors into a message and exit code 1: no stack trace for what a person can mend."""
+    """Turn our errors, and the system's, into a message and exit code 1: no stack trace for what a person can mend."""
     try:
         yield
     except ClipsError as error:
-        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(EXIT_COULD_NOT_RUN) from None
+        _fail(str(error))
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough: click ends quietly
+    except OSError as error:
+        _fail(f"{error.filename or 'The system'}: {error.strerror or error}.")
+    except Exception as error:
+        if not _is_of_a_database(error):
+            raise
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        _fail(f"Dagster's database in DAGSTER_HOME cannot be used: {reason[:200]}.")
     except KeyboardInterrupt:
         errors.print("Stopped. What is stored is kept; run the command again to go on.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _fail(message: str) -> None:
+    say(message, to=errors, style="red")
+    raise typer.Exit(EXIT_COULD_NOT_RUN) from None
+
+
+def _is_of_a_database(error: Exception) -> bool:
+    """By its name: SQLAlchemy need not be imported to know."""
+    return type(error).__module__.split(".")[0] in {"sqlalchemy", "sqlite3", "psycopg2"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.table import Table
 
 from ut_clips_dagster.archive.records import SESSIONS, SessionRecords
-from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.console import cell, console
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
@@ -144,7 +144,7 @@ def _print_table(table: MetadataTable) -> None:
     shown.add_column("status", no_wrap=True, min_width=6)
     shown.add_column("bytes", no_wrap=True, min_width=5, justify="right")
     for row in rows.sort_values(["session_id", "clip_name"]).itertuples(index=False):
-        shown.add_row(str(row.session_id)[:8], str(row.clip_name), str(row.status), str(row.size_bytes))
+        shown.add_row(cell(row.session_id[:8]), cell(row.clip_name), cell(row.status), cell(row.size_bytes))
     console.print(shown)
 
 

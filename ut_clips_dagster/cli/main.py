@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ut_clips_dagster.cli.console import EXIT_INTERRUPTED, failing_plainly
+from ut_clips_dagster.cli.console import EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, failing_plainly
 
 app = typer.Typer(
     name="ut-clips",
@@ -67,11 +67,15 @@ def archive(session: SessionOption = None) -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Sessions and clips by state, what is unfinished and why, and what the rest will take."""
+    """Sessions and clips by state, what is unfinished, why and when it is tried again, and what the rest will take.
+
+    Exit code 2 while sessions are unfinished.
+    """
     from ut_clips_dagster.cli.status import print_status
 
     with failing_plainly():
-        print_status(as_json=as_json)
+        if not print_status(as_json=as_json):
+            raise typer.Exit(EXIT_UNFINISHED)
 
 
 @app.command()
@@ -124,14 +128,44 @@ def repair(session: SessionOption = None) -> None:
 
 @app.command("check-settings")
 def check_settings() -> None:
-    """Say which settings are missing or wrong, and whether the archive can be written; nothing else."""
-    from ut_clips_dagster.cli.platform import open_platform
+    """Try what the settings name: a token, each test, the archive, DAGSTER_HOME, alerts; exit code 1 if any fails."""
+    from ut_clips_dagster.cli.check_settings import check_settings
 
     with failing_plainly():
-        platform = open_platform()
-        with platform.results_api.client():  # refuses a proxy that is none
-            platform.archive.store().check_writable()
-        typer.echo("The settings are complete, and the archive can be written.")
+        if not check_settings():
+            raise typer.Exit(EXIT_COULD_NOT_RUN)
+
+
+@app.command()
+def health(  # noqa: PLR0913, PLR0917 - a command's options
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    alert: Annotated[bool, typer.Option("--alert", help="Tell UT_CLIPS_ALERT_URLS, once, what is not well.")] = False,
+    discovery_age: Annotated[str, typer.Option(help="Oldest last reading of each test's session list.")] = "1h",
+    heartbeat_age: Annotated[str, typer.Option(help="Oldest sign of life of the Dagster daemon.")] = "10m",
+    tick_age: Annotated[str, typer.Option(help="Oldest last tick of a sensor.")] = "15m",
+    queued: Annotated[str, typer.Option(help="Longest time that a run may wait in the queue.")] = "12h",
+    unarchived: Annotated[str, typer.Option(help="Longest time that a found session may wait for its archive.")] = "3d",
+    free: Annotated[str, typer.Option(help="Least free space of the archive and of DAGSTER_HOME.")] = "2G",
+    given_up: Annotated[int, typer.Option(min=0, help="Sessions given up that are put up with.")] = 0,
+) -> None:
+    """Whether all is well: exit code 0, or 1 with what is not, since when, and what to do.
+
+    For cron, systemd and Kubernetes; whoever may read the archive may run it, and it sends no request to UserTesting.
+    """
+    from ut_clips_dagster.cli.health import check_health, limits_of
+
+    with failing_plainly():
+        limits = limits_of(
+            discovery=discovery_age,
+            heartbeat=heartbeat_age,
+            tick=tick_age,
+            queued=queued,
+            unarchived=unarchived,
+            free=free,
+            given_up=given_up,
+        )
+        if not check_health(limits, as_json=as_json, alert=alert):
+            raise typer.Exit(EXIT_COULD_NOT_RUN)
 
 
 @app.command()

@@ -12,6 +12,8 @@ from dotenv import load_dotenv
 
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.settings import Settings, load_settings
+from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.store import Store
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions
@@ -67,7 +69,15 @@ def open_instance() -> DagsterInstance:
         SettingsError: it cannot be opened.
     """
     load_dotenv(".env")
-    home = dagster_home()
+    return opened(dagster_home())
+
+
+def opened(home: Path) -> DagsterInstance:
+    """The Dagster instance in a directory.
+
+    Raises:
+        SettingsError: it cannot be opened.
+    """
     from dagster import DagsterInstance  # a second to import: settings are checked before
 
     try:
@@ -76,13 +86,23 @@ def open_instance() -> DagsterInstance:
         raise SettingsError(f"The Dagster instance in {home} cannot be opened: {str(error)[:300]}") from error
 
 
+def home_path() -> Path:
+    """DAGSTER_HOME, or .dagster/ here; nothing is created.
+
+    Raises:
+        SettingsError: it names a home directory (`~name`) that does not exist.
+    """
+    named = os.environ.get("DAGSTER_HOME")
+    try:
+        return Path(named).expanduser().absolute() if named else DEFAULT_HOME.absolute()
+    except RuntimeError:
+        raise SettingsError(f"DAGSTER_HOME {named} names no home directory.") from None
+
+
 def dagster_home() -> Path:
     """DAGSTER_HOME, or .dagster/ here, with the instance's configuration we ship."""
-    if named := os.environ.get("DAGSTER_HOME"):
-        home = Path(named).absolute()
-    else:
-        home = DEFAULT_HOME.absolute()
-        os.environ["DAGSTER_HOME"] = str(home)
+    home = home_path()
+    os.environ["DAGSTER_HOME"] = str(home)  # Dagster itself takes absolute paths only
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / INSTANCE_CONFIG.name).exists():
@@ -101,3 +121,10 @@ def archive_settings() -> ArchiveResource:
     from ut_clips_dagster.definitions import archive_resource
 
     return archive_resource(load_settings(api=False))
+
+
+def store_of(root: str) -> Store:
+    """The store of the archive that UT_CLIPS_ARCHIVE names; a directory needs no client of a cloud."""
+    if "://" not in root:
+        return LocalStore(Path(root))
+    return archive_settings().store()

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ut_clips_dagster.archive.repair import Repaired, Repairer
 from ut_clips_dagster.archive.rows import all_clip_metadata
-from ut_clips_dagster.cli.console import console, errors
+from ut_clips_dagster.cli.console import errors, say
 from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.cli.verify import documented_sessions
 from ut_clips_dagster.errors import SettingsError, StorageError
@@ -38,11 +38,9 @@ def repair_sessions(session_ids: list[str]) -> bool:
     fetch = [each.session_id for each in repaired if each.lacks]
     fetched = _archive(fetch) if fetch else True
     sound = [each for each in repaired if each.trusted]
-    console.print(
+    say(
         f"{len(sound)} of {len(repaired)} sessions mended; {len(fetch)} of them lacked clips or a listing. "
-        "`ut-clips verify --read-data` says whether all is well.",
-        highlight=False,
-        soft_wrap=True,
+        "`ut-clips verify --read-data` says whether all is well."
     )
     return fetched and len(sound) == len(repaired)
 
@@ -59,7 +57,7 @@ def _readable_rows(archive: ArchiveResource) -> pd.DataFrame:
     try:
         rows = table.read()
     except StorageError as error:
-        errors.print(f"{error} It is written anew from the documents.", markup=False, highlight=False, soft_wrap=True)
+        say(f"{error} It is written anew from the documents.", to=errors)
         rows = _from_documents(archive)
         table.rewrite(rows)
         return rows
@@ -67,7 +65,7 @@ def _readable_rows(archive: ArchiveResource) -> pd.DataFrame:
     if not of_sessions.all():
         rows = rows[of_sessions]
         table.rewrite(rows)
-        console.print(f"{int((~of_sessions).sum())} rows that name no session are taken out of the table.")
+        say(f"{int((~of_sessions).sum())} rows that name no session are taken out of the table.")
     return rows
 
 
@@ -78,9 +76,9 @@ def _from_documents(archive: ArchiveResource) -> pd.DataFrame:
 
 def _print(repaired: Repaired) -> None:
     for text in repaired.done:
-        console.print(f"Session {repaired.session_id}: {text}", markup=False, highlight=False, soft_wrap=True)
+        say(f"Session {repaired.session_id}: {text}")
     for text in repaired.left:
-        errors.print(f"Session {repaired.session_id}: {text}", markup=False, highlight=False, soft_wrap=True)
+        say(f"Session {repaired.session_id}: {text}", to=errors)
 
 
 def _session_id(text: str) -> str:

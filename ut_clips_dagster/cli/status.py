@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 
 import pandas as pd
@@ -12,41 +13,19 @@ from dagster import DagsterInstance, RunsFilter
 from rich.table import Table
 
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
-from ut_clips_dagster.cli.console import console
-from ut_clips_dagster.cli.platform import open_instance
-from ut_clips_dagster.known_sessions import (
-    CLIP_LIST,
-    QueueProgress,
-    materialized_sessions,
-    queue_progress,
-    sessions_in_flight,
-    unfinished_sessions,
-)
+from ut_clips_dagster.cli.console import cell, console, say
+from ut_clips_dagster.cli.platform import store_of
+from ut_clips_dagster.cli.read_only import existing_instance, no_instance
+from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
+from ut_clips_dagster.known_sessions import QueueProgress, queue_progress
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.settings import load_settings
-from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.store import Store
 
 MAX_SHOWN = 20
 MAX_LISTED = 1000
-
-
-@dataclass(frozen=True)
-class UnfinishedClip:
-    """A listed clip that is not stored, and why."""
-
-    clip_uuid: str
-    status: str
-    error: str
-
-
-@dataclass(frozen=True)
-class UnfinishedSession:
-    """A session that is not archived, and why."""
-
-    session_id: str
-    in_flight: bool
-    clips: tuple[UnfinishedClip, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +33,8 @@ class Status:
     """The archive at a glance."""
 
     archive: str
+    dagster: bool
+    """False where there is no Dagster instance: then only the archive itself is known."""
     sessions: int
     archived: int
     unfinished: int
@@ -66,60 +47,62 @@ class Status:
     """At most `MAX_LISTED` of them."""
 
 
-def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
-    """Status from Dagster's partitions and the metadata table; no request, and no document is read."""
-    order = instance.get_dynamic_partitions(SESSIONS)
-    unfinished = unfinished_sessions(instance, table, order)
-    in_flight = sessions_in_flight(instance, order)
-    queue = queue_progress(instance.get_runs(RunsFilter(statuses=IN_FLIGHT)), order)
+def read_status(instance: DagsterInstance | None, table: MetadataTable, store: Store) -> Status:
+    """Status from Dagster's partitions and the metadata table; without Dagster from the archive's documents.
+
+    Raises:
+        StorageError: the archive cannot be read.
+    """
+    sessions = sessions_of_instance(instance, table) if instance else sessions_of_archive(store, table)
     rows = table.read(columns=["session_id", "status", "listed", "size_bytes", "generation_attempts", "waited_s"])
-    by_session = {str(key): group for key, group in table.unfinished().groupby("session_id")}
+    explained = explain(instance, sessions, sessions.unfinished[:MAX_LISTED], table.unfinished())
     return Status(
-        archive=table.uri.removesuffix(f"/{TABLE}"),
-        sessions=len(order),
-        archived=len(order) - len(unfinished),
-        unfinished=len(unfinished),
-        in_flight=len(in_flight.intersection(unfinished)),
-        queue=queue,
+        archive=store.uri,
+        dagster=instance is not None,
+        sessions=len(sessions.known),
+        archived=len(sessions.known) - len(sessions.unfinished),
+        unfinished=len(sessions.unfinished),
+        in_flight=len(sessions.in_flight.intersection(sessions.unfinished)),
+        queue=_queue(instance),
         clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
-        rest=plan_for(instance, rows, unfinished),
-        unfinished_sessions=tuple(
-            UnfinishedSession(
-                session_id,
-                session_id in in_flight,
-                tuple(
-                    UnfinishedClip(str(row.clip_uuid), str(row.status), str(row.error))
-                    for row in by_session[session_id].itertuples()
-                )
-                if session_id in by_session
-                else (),
-            )
-            for session_id in unfinished[:MAX_LISTED]
-        ),
+        rest=plan_for(sessions.listed, rows, sessions.unfinished),
+        unfinished_sessions=tuple(explained),
     )
 
 
-def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[str]) -> Plan:
+def _queue(instance: DagsterInstance | None) -> QueueProgress:
+    if instance is None:
+        return QueueProgress((), 0, 0)
+    runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
+    return queue_progress(runs, instance.get_dynamic_partitions(SESSIONS))
+
+
+def plan_for(listed: AbstractSet[str], rows: pd.DataFrame, wanted: Sequence[str]) -> Plan:
     """What these sessions will cost, from what is known of all."""
-    if not sessions:
+    if not wanted:
         return plan(History(), 0, 0, 0)
-    listed = materialized_sessions(instance, CLIP_LIST)
-    wanted = set(sessions)
     missing = rows[(rows["status"] != "STORED") & rows["listed"]]
     missing = missing[missing["session_id"].isin(list(wanted))]
-    return plan(learn(rows, len(listed)), len(wanted), len(wanted - listed), len(missing))
+    return plan(learn(rows, len(listed)), len(set(wanted)), len(set(wanted) - listed), len(missing))
 
 
-def print_status(*, as_json: bool) -> None:
-    """Print the status as tables, or as one JSON object."""
-    table = _table()  # first: a wrong setting is told before Dagster is imported
-    with open_instance() as instance:
-        status = read_status(instance, table)
+def print_status(*, as_json: bool) -> bool:
+    """Print the status as tables, or as one JSON object; True when no session is unfinished."""
+    root = load_settings(api=False).archive  # first: a wrong setting is told before Dagster is opened
+    with existing_instance() as instance:
+        status = read_status(instance, MetadataTable.of_archive(root), store_of(root))
     if as_json:
         typer.echo(json.dumps(asdict(status), indent=1))
-        return
-    shown = Table("", "", show_header=False, title=f"Archive {status.archive}")
+    else:
+        _print(status)
+    return not status.unfinished
+
+
+def _print(status: Status) -> None:
+    if not status.dagster:
+        say(no_instance())
+    shown = Table("", "", show_header=False, title=cell(f"Archive {status.archive}"))
     shown.add_row("sessions", f"{status.sessions:,}")
     shown.add_row("  archived", f"{status.archived:,}")
     shown.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
@@ -129,31 +112,39 @@ def print_status(*, as_json: bool) -> None:
         shown.add_row("  runs queued", f"{status.queue.queued_runs:,} for {status.queue.queued_sessions:,} sessions")
     shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
-        shown.add_row(f"  {state}", f"{count:,}")
+        shown.add_row(cell(f"  {state}"), f"{count:,}")
     shown.add_row("bytes stored", f"{status.size_bytes:,}")
-    shown.add_row("the rest", str(status.rest) if status.unfinished else "nothing: all is archived")
+    done = "nothing: all is archived" if status.sessions else "unknown: no session was found yet"
+    shown.add_row("the rest", str(status.rest) if status.unfinished else done)
     console.print(shown)
     for session in status.unfinished_sessions[:MAX_SHOWN]:
-        state = "queued or running" if session.in_flight else "unfinished"
-        console.print(f"Session {session.session_id}: {state}", highlight=False)
+        say(f"Session {session.session_id}: {_state(session)}")
+        say(f"  {session.reason}")
         for clip in session.clips:
-            console.print(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}", highlight=False, markup=False)
+            say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
     if status.unfinished > MAX_SHOWN:
         console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
 
 
-def print_plan(sessions: int | None, *, as_json: bool) -> None:
+def _state(session: UnfinishedSession) -> str:
+    """Unfinished, and when it is tried again."""
+    if session.in_flight:
+        return "queued or running"
+    if session.retries_left is None:
+        return "unfinished"
+    if not session.retries_left:
+        return "given up after all retries; materialize its partition, or `ut-clips archive --session ID`"
+    when = f", the next at {session.next_try[:16]} UTC" if session.next_try else ""
+    return f"unfinished; retries left: {session.retries_left}{when}"
+
+
+def print_plan(new: int | None, *, as_json: bool) -> None:
     """Print what archiving all that is unfinished, or so many new sessions, will cost."""
-    table = _table()
+    root = load_settings(api=False).archive
+    table = MetadataTable.of_archive(root)
     rows = table.read(columns=["session_id", "status", "listed", "generation_attempts", "waited_s"])
-    with open_instance() as instance:
-        if sessions is None:
-            wanted = unfinished_sessions(instance, table, instance.get_dynamic_partitions(SESSIONS))
-        else:
-            wanted = [f"new {number}" for number in range(sessions)]
-        answer = plan_for(instance, rows, wanted)
+    with existing_instance() as instance:
+        sessions = sessions_of_instance(instance, table) if instance else sessions_of_archive(store_of(root), table)
+    wanted = sessions.unfinished if new is None else [f"new {number}" for number in range(new)]
+    answer = plan_for(sessions.listed, rows, wanted)
     typer.echo(json.dumps(asdict(answer)) if as_json else str(answer))
-
-
-def _table() -> MetadataTable:
-    return MetadataTable.of_archive(load_settings(api=False).archive)

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 from rich.table import Table
-from rich.text import Text
 
 from ut_clips_dagster.archive import verification
 from ut_clips_dagster.archive.records import SESSIONS
 from ut_clips_dagster.archive.verification import Difference, repair_of
-from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.resources import ArchiveResource
@@ -41,15 +40,15 @@ def verify_archive(*, read_data: bool) -> bool:
     if not found.differences:
         how = "every byte read" if read_data else "sizes and checksums"
         result = "documents, objects and rows agree." if found.sessions else _nothing_stored(archive)
-        console.print(f"{found.sessions} sessions verified ({how}): {result}", markup=False, soft_wrap=True)
+        say(f"{found.sessions} sessions verified ({how}): {result}")
         return True
     table = Table("difference", "session", "what", title=f"{len(found.differences)} differences")
     for d in found.differences:
-        table.add_row(d.kind, d.session_id, Text(d.what))
+        table.add_row(cell(d.kind), cell(d.session_id), cell(d.what))
     console.print(table)
     console.print("What repairs them:")
     for command in dict.fromkeys(d.repair for d in found.differences):
-        console.print(f"  {command}", soft_wrap=True, highlight=False)
+        say(f"  {command}")
     return False
 
 
@@ -111,10 +110,7 @@ def _print_unrecorded(paths: Sequence[str]) -> None:
     if not paths:
         return
     more = f", and {len(paths) - MAX_NOTED} more" if len(paths) > MAX_NOTED else ""
-    console.print(
+    say(
         f"Note: {len(paths)} objects are recorded by no session, left by a killed run or replaced by a repair; they "
-        f"do no harm: {', '.join(paths[:MAX_NOTED])}{more}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"do no harm: {', '.join(paths[:MAX_NOTED])}{more}"
     )

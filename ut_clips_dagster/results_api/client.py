@@ -26,6 +26,9 @@ from ut_clips_dagster.results_api.proxies import transport_to
 from ut_clips_dagster.results_api.redaction import redact_http_logs
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+QUICK_TIMEOUT = httpx.Timeout(10.0)
+QUICK_GIVE_UP_AFTER_S = 15.0
+"""No attempt begins after that: token, request and both again after a 401 then end within a sensor's 60 s."""
 MAX_RETRIES = 4
 SESSION_LIST_LIMIT = 500
 """Largest `limit` of the session list (OpenAPI document)."""
@@ -36,11 +39,14 @@ SERVER_ERROR = 500
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
 
-def retrying(sleep: Callable[[float], None]) -> tenacity.Retrying:
+def retrying(sleep: Callable[[float], None], give_up_after_s: float | None = None) -> tenacity.Retrying:
     """At most four retries with jittered exponential back-off, of what may pass: 5xx, transport, unreadable answers."""
+    stop: tenacity.stop.stop_base = tenacity.stop_after_attempt(1 + MAX_RETRIES)
+    if give_up_after_s is not None:
+        stop |= tenacity.stop_before_delay(give_up_after_s)
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((ApiUnavailableError, InvalidAnswerError)),
-        stop=tenacity.stop_after_attempt(1 + MAX_RETRIES),
+        stop=stop,
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=8),
         sleep=sleep,
         reraise=True,
@@ -64,11 +70,12 @@ class ResultsApi:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         timeout: httpx.Timeout = TIMEOUT,
+        give_up_after_s: float | None = None,
     ) -> None:
         redact_http_logs()
         self.pacer = pacer or Pacer()
         self._api_url = api_url
-        self._retrying = retrying(sleep)
+        self._retrying = retrying(sleep, give_up_after_s)
         self._tokens = TokenSource(token_url, client_id, client_secret, timeout, self.pacer.clock)
         self._http = httpx.Client(
             base_url=f"{api_url}/api/v2/",
@@ -77,6 +84,15 @@ class ResultsApi:
             timeout=timeout,
             follow_redirects=False,  # the token goes to the API's host only
         )
+
+    def authenticate(self) -> None:
+        """Get a token, unless there is a valid one; costs nothing of the request budget.
+
+        Raises:
+            AuthenticationError: the client is refused.
+            ApiUnavailableError: the token endpoint cannot be reached, or failed.
+        """
+        self._tokens.token()
 
     def list_sessions(self, test_id: str, offset: int = 0, limit: int = SESSION_LIST_LIMIT) -> SessionPage:
         """One page of a test's completed sessions, newest first.

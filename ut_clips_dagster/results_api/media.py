@@ -5,6 +5,7 @@ urllib3 reads the bytes: measured on loopback it streams several times faster th
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from urllib3.util import parse_url
 
 from ut_clips_dagster.errors import LinkExpiredError, LinkRefusedError, MediaUnavailableError, NotAClipError
 from ut_clips_dagster.hosts import is_loopback_host, is_public_address
+from ut_clips_dagster.plain_text import one_line
+from ut_clips_dagster.results_api.content import only_video, says_expired
 from ut_clips_dagster.results_api.proxies import proxy_authorization, proxy_for
 
 CHUNK_BYTES = 128 * 1024
@@ -29,11 +32,18 @@ TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 MAX_REDIRECTS = 5
 MAX_DOWNLOAD_S = 3600
 """A body that only trickles would else hold its thread for ever."""
-OK, FORBIDDEN, REQUEST_TIMEOUT, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 403, 408, 429, 500
+OK, REQUEST_TIMEOUT, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 408, 429, 500
+DEAD_LINK = (401, 403, 410)
+"""What only a link can be the cause of, as nothing but the link is sent: a new one is worth asking for."""
 REDIRECTS = (301, 302, 303, 307, 308)
-COMPRESSIONS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress")
+COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"})
 TEXT_TYPES = ("text/", "application/json", "application/xml", "application/xhtml")
-TEXT_STARTS = (b"<!doctype", b"<html", b"<?xml", b"<error")
+UNKNOWN_TYPE = "application/octet-stream"
+_CONTENT_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
+ERROR_BYTES = 4096
+"""So much of an error's body is read, to see whether it says that the link has expired."""
+ERROR_BODY_S = 5.0
+_MOST_DIGITS = 18
 
 
 class _AddressRefusedError(Exception):
@@ -109,7 +119,7 @@ class MediaClient:
         """Open a link.
 
         Raises:
-            LinkExpiredError: 403: the link is older than 15 minutes.
+            LinkExpiredError: 401, 403, 410, or any other answer that says so: ask for a new link.
             LinkRefusedError: the link or a redirect leads where we do not go.
             MediaUnavailableError: transport errors, 5xx, a body shorter than declared.
             NotAClipError: another status, no video, or more than `max_bytes`.
@@ -148,7 +158,7 @@ class MediaClient:
             return self._through(proxy) if proxy else self._trusted
         loopback = is_loopback_host(host) and self._allow_loopback
         if not host or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
-            raise LinkRefusedError(f"The clip's link is not https ({parts.scheme or 'no scheme'}://{host}).")
+            raise LinkRefusedError(f"The clip's link is not https ({parts.scheme or 'no scheme'}://{one_line(host)}).")
         if is_loopback_host(host) and not self._allow_loopback:
             raise LinkRefusedError("The clip's link leads to this machine (loopback), but the API is elsewhere.")
         if proxy and not loopback and _is_local_address(host):
@@ -162,30 +172,29 @@ class MediaClient:
         return self._proxied[proxy]
 
     def _checked(self, response: urllib3.BaseHTTPResponse) -> MediaStream:
-        if response.status == FORBIDDEN:
-            raise LinkExpiredError("The media host answered 403: the link has expired.")
-        if response.status in (REQUEST_TIMEOUT, TOO_MANY_REQUESTS) or response.status >= SERVER_ERROR:
-            raise MediaUnavailableError(f"The media host answered {response.status}.")
-        if response.status != OK:
-            raise NotAClipError(f"The media host answered {response.status} instead of the clip.")
-        content_type = response.headers.get("content-type", "application/octet-stream").split(";")[0].strip().lower()
-        if content_type.startswith(TEXT_TYPES):
+        status = response.status
+        if status in (REQUEST_TIMEOUT, TOO_MANY_REQUESTS) or status >= SERVER_ERROR:
+            raise MediaUnavailableError(f"The media host answered {status}.")
+        content_type = _content_type(response)
+        if status in DEAD_LINK or ((status != OK or _is_text(content_type)) and says_expired(_first_bytes(response))):
+            raise LinkExpiredError(f"The media host answered {status}: the link has expired.")
+        if status != OK:
+            raise NotAClipError(f"The media host answered {status} instead of the clip.")
+        if _is_text(content_type):
             raise NotAClipError(f"The media host sent {content_type} instead of a video.")
-        if response.headers.get("content-encoding", "").strip().lower() in COMPRESSIONS:
+        if COMPRESSIONS.intersection(re.split(r"[\s,]+", response.headers.get("content-encoding", "").lower())):
             raise NotAClipError("The media host sent the clip compressed, which was not asked for.")
         declared = response.headers.get("content-length", "")
-        size = int(declared) if declared.isdecimal() else None
+        size = int(declared) if declared.isdecimal() and len(declared) <= _MOST_DIGITS else None
         if size is not None and size > self._max_bytes:
             raise self._too_large()
-        return MediaStream(content_type, size, self._chunks(response))
+        return MediaStream(content_type, size, only_video(self._chunks(response)))
 
     def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         received = 0
         give_up_at = time.monotonic() + self._max_download_s
         try:
             for chunk in response.stream(CHUNK_BYTES, decode_content=False):
-                if not received and chunk[:64].lstrip().lower().startswith(TEXT_STARTS):
-                    raise NotAClipError("The media host sent a page of text instead of a video.")
                 received += len(chunk)
                 if received > self._max_bytes:
                     raise self._too_large()
@@ -205,6 +214,29 @@ class MediaClient:
         )
 
 
+def _content_type(response: urllib3.BaseHTTPResponse) -> str:
+    """What the host calls it, if that is a MIME type: it is a stranger's text, and shown and stored."""
+    told = response.headers.get("content-type", "").split(";")[0].strip().lower()
+    return told if _CONTENT_TYPE.fullmatch(told) else UNKNOWN_TYPE
+
+
+def _is_text(content_type: str) -> bool:
+    return content_type.startswith(TEXT_TYPES) or content_type.endswith(("+json", "+xml"))
+
+
+def _first_bytes(response: urllib3.BaseHTTPResponse) -> bytes:
+    """The beginning of an error's body, in bounds of size and time; what cannot be read says nothing."""
+    head = b""
+    give_up_at = time.monotonic() + ERROR_BODY_S
+    with suppress(HTTPError, OSError):
+        while len(head) < ERROR_BYTES and time.monotonic() < give_up_at:
+            piece = response.read1(ERROR_BYTES - len(head), decode_content=False)
+            if not piece:
+                break
+            head += piece
+    return head
+
+
 def _is_local_address(host: str) -> bool:
     """Whether a host is an address that is not public, however it is written: a proxy takes 127.1 or 0x7f000001 too."""
     host = host.rstrip(".")
@@ -218,7 +250,7 @@ def _is_local_address(host: str) -> bool:
 
 def _refused(host: str | None) -> LinkRefusedError:
     return LinkRefusedError(
-        f"The clip's link leads to {host}, which is an address of the local network. "
+        f"The clip's link leads to {one_line(host or '')}, which is an address of the local network. "
         "If that is meant to be, add the host to UT_CLIPS_MEDIA_ALLOWED_HOSTS."
     )
 

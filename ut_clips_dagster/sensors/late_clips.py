@@ -21,10 +21,11 @@ from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.relisting import next_relist
 from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.known_sessions import CLIP_LIST, sessions_in_flight
+from ut_clips_dagster.known_sessions import CLIP_LIST, check_archive_is_there, sessions_in_flight
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
+from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import run_requests
 
 PRIORITY = -3
@@ -140,7 +141,9 @@ def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> Sen
         default_status=DefaultSensorStatus.RUNNING,
         description="Lists sessions again 1 h, 1 d, 3 d, 7 d, 14 d, 30 d after their end: new, edited, deleted clips.",
     )
+    @failing_visibly()
     def late_clips(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
+        check_archive_is_there(context.instance, archive.table())
         order = context.instance.get_dynamic_partitions(SESSIONS)
         in_flight = sessions_in_flight(context.instance, order)
         before = Cursor.read(context.cursor)

@@ -19,14 +19,17 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ut_clips_dagster.archive.discovery import next_test
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.records import SessionRecords
-from ut_clips_dagster.errors import BudgetExhaustedError, ClipsError
-from ut_clips_dagster.known_sessions import USERTESTING_SESSIONS
+from ut_clips_dagster.errors import ResultsApiError
+from ut_clips_dagster.known_sessions import USERTESTING_SESSIONS, check_archive_is_there
 from ut_clips_dagster.partitions import SESSIONS, sessions
+from ut_clips_dagster.plain_text import one_line
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, UtcDatetime, now_utc
+from ut_clips_dagster.sensors.outcomes import failing_visibly, is_archiving, why_unread
 from ut_clips_dagster.sensors.run_requests import REASON_TAG, run_requests
 
 PRIORITY = -1
@@ -64,11 +67,15 @@ class CrawlState(BaseModel):
 
 
 class Cursor(BaseModel):
-    """The sensor's memory. One that cannot be read starts over: sessions known already are skipped."""
+    """The sensor's memory. One that cannot be read starts over: sessions known already are skipped.
+
+    Whose turn it is, is not here: a tick that fails keeps no cursor (`archive/discovery.py`).
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    turn: int = 0
+    going_on_with: str = ""
+    """The test of whose page some new sessions wait for the next tick."""
     tests: dict[str, CrawlState] = {}
 
     @classmethod
@@ -132,7 +139,7 @@ def take_sessions(
         )
         metadata: dict[str, Any] = {
             "test_id": test_id,
-            "status": summary.status,
+            "status": one_line(summary.status),
             "started_at": summary.start_time.isoformat(),
             "finished_at": summary.finish_time.isoformat() if summary.finish_time else "unknown",
         }
@@ -146,8 +153,61 @@ def enough_queued(instance: DagsterInstance) -> bool:
     return instance.get_runs_count(queued) >= ENOUGH_QUEUED
 
 
+def find_sessions(
+    context: SensorEvaluationContext, results_api: ResultsApiResource, archive: ArchiveResource, batch_size: int
+) -> SensorResult:
+    """One tick: ask the test whose turn it is for a page, and take what is new.
+
+    Raises:
+        ClipsError: a person has to know why not.
+    """
+    check_archive_is_there(context.instance, archive.table())
+    if enough_queued(context.instance):
+        reason = "Runs of new sessions are queued; asked again when fewer are."
+        return SensorResult(skip_reason=reason, cursor=context.cursor)
+    cursor = Cursor.read(context.cursor)
+    discoveries = archive.discoveries()
+    test_ids = list(dict.fromkeys(results_api.test_ids))
+    test_id = next_test(test_ids, discoveries.read_all(test_ids), cursor.going_on_with)
+    state = cursor.tests.get(test_id, CrawlState())
+    discoveries.asking(test_id)
+    try:
+        with results_api.client(waiting=False) as client:
+            page = client.list_sessions(test_id, offset=state.offset)
+    except ResultsApiError as error:
+        document = discoveries.failed(test_id, error)
+        reason = why_unread(document, archiving=is_archiving(context.instance), now=now_utc())
+        return SensorResult(skip_reason=reason, cursor=context.cursor)
+    known = set(context.instance.get_dynamic_partitions(SESSIONS))
+    unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
+    taken = unknown[: most_new(len(known))]
+    events = take_sessions(archive.records(), test_id, taken)
+    discoveries.succeeded(test_id, page.meta.pagination.total_count)
+    following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
+    if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:
+        context.log.warning(
+            f"Test {test_id} has {following.known_total} sessions; the API lists only the newest "
+            f"{SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET}."
+        )
+    waiting = test_id if len(taken) < len(unknown) else ""
+    kept = Cursor(going_on_with=waiting, tests={**cursor.tests, test_id: following}).model_dump_json()
+    if not taken:
+        reason = f"Test {test_id}: no new session among {len(page.sessions)} from number {state.offset}."
+        return SensorResult(skip_reason=reason, cursor=kept)
+    keys = [s.session_id for s in taken]
+    return SensorResult(
+        run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, REASON)),
+        dynamic_partitions_requests=[sessions.build_add_request(keys)],
+        asset_events=events,
+        cursor=kept,
+    )
+
+
 def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batch_size: int) -> SensorDefinition:
-    """The sensor; one session-list request a tick, round-robin over the tests, never waiting for budget."""
+    """The sensor; one session-list request a tick, round-robin over the tests, never waiting for budget.
+
+    A tick fails when access is lost, or when nothing was read of a test for an hour; before that it is skipped.
+    """
 
     @sensor(
         name="new_sessions",
@@ -156,48 +216,10 @@ def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batc
         default_status=DefaultSensorStatus.RUNNING,
         description="Finds sessions at UserTesting, adds a partition for each and requests runs in batches.",
     )
+    @failing_visibly()
     def new_sessions(
         context: SensorEvaluationContext, results_api: ResultsApiResource, archive: ArchiveResource
     ) -> SensorResult:
-        if enough_queued(context.instance):
-            return SensorResult(
-                skip_reason="Runs of new sessions are queued; asked again when fewer are.", cursor=context.cursor
-            )
-        cursor = Cursor.read(context.cursor)
-        test_ids = list(dict.fromkeys(results_api.test_ids))
-        test_id = test_ids[cursor.turn % len(test_ids)]
-        state = cursor.tests.get(test_id, CrawlState())
-        turned = {"turn": (cursor.turn + 1) % len(test_ids)}
-        try:
-            with results_api.client(waiting=False) as client:
-                page = client.list_sessions(test_id, offset=state.offset)
-        except BudgetExhaustedError:
-            return SensorResult(skip_reason="The request budget is used up by running archives; asked again next tick.")
-        except ClipsError as error:
-            kept = cursor.model_copy(update=turned)
-            return SensorResult(skip_reason=f"Test {test_id}: {error}", cursor=kept.model_dump_json())
-        known = set(context.instance.get_dynamic_partitions(SESSIONS))
-        unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
-        taken = unknown[: most_new(len(known))]
-        events = take_sessions(archive.records(), test_id, taken)
-        following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
-        if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:
-            context.log.warning(
-                f"Test {test_id} has {following.known_total} sessions; the API lists only the newest "
-                f"{SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET}."
-            )
-        if len(taken) < len(unknown):
-            turned = {}
-        kept = cursor.model_copy(update={**turned, "tests": {**cursor.tests, test_id: following}})
-        if not taken:
-            reason = f"Test {test_id}: no new session among {len(page.sessions)} from number {state.offset}."
-            return SensorResult(skip_reason=reason, cursor=kept.model_dump_json())
-        keys = [s.session_id for s in taken]
-        return SensorResult(
-            run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, REASON)),
-            dynamic_partitions_requests=[sessions.build_add_request(keys)],
-            asset_events=events,
-            cursor=kept.model_dump_json(),
-        )
+        return find_sessions(context, results_api, archive, batch_size)
 
     return new_sessions

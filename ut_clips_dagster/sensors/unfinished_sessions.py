@@ -14,11 +14,12 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ut_clips_dagster.known_sessions import sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.run_queue import pass_over_silent
+from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import run_requests
 
 PRIORITY = -2
@@ -40,7 +41,17 @@ class Tries(BaseModel):
 
     def is_due(self, now: datetime) -> bool:
         """Whether the next retry's time has come."""
-        return self.retries < len(RETRY_AFTER) and now >= self.since + RETRY_AFTER[self.retries]
+        return self.next_at is not None and now >= self.next_at
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the next retry is due; None when there is none left."""
+        return self.since + RETRY_AFTER[self.retries] if self.left else None
+
+    @property
+    def left(self) -> int:
+        """Retries that are left."""
+        return max(0, len(RETRY_AFTER) - self.retries)
 
 
 class Cursor(BaseModel):
@@ -93,7 +104,9 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
         default_status=DefaultSensorStatus.RUNNING,
         description="Tries missing and failed sessions again after 10 min, 1 h, 6 h and 24 h; then they stay failed.",
     )
+    @failing_visibly()
     def unfinished_sessions_tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
+        check_archive_is_there(context.instance, archive.table())
         for run_id in pass_over_silent(context.instance, now_utc()):
             context.log.warning(f"Run {run_id} tells nothing any more; the next batch does not wait for it.")
         order = context.instance.get_dynamic_partitions(SESSIONS)
@@ -101,10 +114,14 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
         before = Cursor.read(context.cursor).sessions
         in_flight = sessions_in_flight(context.instance, order) if unfinished else set()
         after, due = plan_retries(before, unfinished, in_flight, now_utc())
-        given_up = [s for s, tries in after.items() if tries.retries >= len(RETRY_AFTER) and s not in in_flight]
+        given_up = [s for s, tries in after.items() if not tries.left and s not in in_flight]
         cursor = Cursor(sessions=after).model_dump_json()
         if not due:
             reason = f"{len(unfinished)} unfinished, none due; {len(given_up)} wait for a person."
+            if given_up:
+                reason += (
+                    f" Materialize them by hand; the longest waiting is session {given_up[0]}. Why: ut-clips status."
+                )
             return SensorResult(skip_reason=reason, cursor=cursor)
         return SensorResult(
             run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session")), cursor=cursor

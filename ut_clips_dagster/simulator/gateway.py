@@ -9,11 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ut_clips_dagster.simulator.admin.requestlog import LoggedRequest
 from ut_clips_dagster.simulator.api.answers import API_HEADERS, error_reply, rate_headers
 from ut_clips_dagster.simulator.api.calls import API_OPERATIONS, Call, Operation, classify
+from ut_clips_dagster.simulator.faults.bodies import REPLIES
 from ut_clips_dagster.simulator.faults.faults import Fault
 from ut_clips_dagster.simulator.faults.names import WIRE_FAULTS, FaultName
 from ut_clips_dagster.simulator.faults.protocol import Connection, until_gone
 from ut_clips_dagster.simulator.faults.rewrites import REWRITES, Rewritten
-from ut_clips_dagster.simulator.faults.wire import Chunked, CutShort, Reply, Retyped, Slow, xml_error
+from ut_clips_dagster.simulator.faults.wire import Chunked, CutShort, Headed, Reply, Slow, xml_error
 from ut_clips_dagster.simulator.parts import Simulator
 
 _TOO_MANY = "Too many requests. Maximum of {limit} requests per minute."
@@ -26,7 +27,6 @@ _STATUSES = {
     FaultName.RATE_LIMITED: 429,
     FaultName.RATE_LIMITED_NO_HEADERS: 429,
 }
-_HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
 
 
 @dataclass
@@ -129,8 +129,8 @@ class Gateway:
 
 def _reply_instead(fault: Fault, call: Call, scope: Scope) -> Reply | None:  # noqa: PLR0911  # one return per fault
     """The answer that a fault gives in place of the application's, or None where it spoils that one."""
-    if fault.name is FaultName.HTML:
-        return Reply(200, _HTML, "text/html; charset=utf-8")
+    if fault.name in REPLIES:
+        return REPLIES[fault.name]
     if fault.name is FaultName.EMPTY_BODY:
         media = call.operation is Operation.MEDIA
         return Reply(200, b"", "video/mp4" if media else "application/json; charset=utf-8")
@@ -166,5 +166,7 @@ def _mangled(fault: Fault, send: Send, connection: Connection) -> Send:  # noqa:
     if name is FaultName.SLOW_BODY:
         return Slow(send, connection, fault.delay_s)
     if name is FaultName.WRONG_CONTENT_TYPE:
-        return Retyped(send, "text/html; charset=utf-8")
+        return Headed(send, "content-type", "text/html; charset=utf-8")
+    if name is FaultName.AWS_CHUNKED:
+        return Headed(send, "content-encoding", "aws-chunked")
     raise AssertionError(f"no way to make {name.value} is known")  # pragma: no cover

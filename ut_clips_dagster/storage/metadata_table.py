@@ -53,6 +53,7 @@ class MetadataTable(SessionTable):
 
     name = TABLE
     schema = SCHEMA
+    statistics = ("session_id", "study_uuid", "status", "listed")
 
     def unfinished(self) -> pd.DataFrame:
         """The listed clips that are not stored: session_id, clip_uuid, status, error."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
 from pathlib import Path
@@ -16,8 +17,10 @@ import tenacity
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from filelock import FileLock
 
 from ut_clips_dagster.errors import StorageError, TableConflictError
+from ut_clips_dagster.storage.links import LOCK, refuses_links
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and not needed by `ut-clips sql`
@@ -33,6 +36,7 @@ COMPACT_TO_BYTES = 1024 * 1024
 SORT_ABOVE_OVERLAP = 10
 """Files that hold the same range of sessions, and so are all read to replace one, until everything is sorted anew."""
 
+STATISTICS = "delta.dataSkippingStatsColumns"
 COMMENT = "comment"
 """Name of a column's metadata that Delta readers show as its comment."""
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -76,6 +80,9 @@ class SessionTable:
     name: ClassVar[str]
     """Its directory below the archive's root."""
     schema: ClassVar[pa.Schema]
+    statistics: ClassVar[tuple[str, ...]] = ("session_id", "clip_uuid")
+    """Columns whose smallest and largest values Delta's log tells: of the others, names and words would be kept there
+    in plain text, also after their rows are gone."""
 
     def __init__(self, archive_uri: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.uri = f"{archive_uri}/{self.name}"
@@ -130,7 +137,8 @@ class SessionTable:
                 raise StorageError(f"{error} Move {self.uri} aside; then `ut-clips repair` writes it anew.") from error
             directory.rename(f"{directory}.damaged-{time.time_ns()}")
         try:
-            write_deltalake(self.uri, arrow, mode="overwrite", **self._write_options())
+            with self._committing():
+                write_deltalake(self._writable(), arrow, mode="overwrite", **self._write_options())
         except (DeltaError, OSError) as error:
             raise self._error("write", error) from error
 
@@ -169,38 +177,46 @@ class SessionTable:
         Losing against another writer is no failure: the next run compacts. Not by `optimize`: two of those at a time do
         not conflict in delta-rs (1.6.6), and leave every row twice. An overwrite of what was read does conflict.
         """
-        import pyarrow.dataset as ds
-
         table = self._open()
         if table is None:
             return False
-        files = _files(table)
+        files, tells_all = _files(table), self._tells_all(table)
         small = {file.path for file in files if file.size_bytes < SMALL_BYTES}
-        if len(small) <= COMPACT_ABOVE_FILES:
+        if len(small) <= COMPACT_ABOVE_FILES and not tells_all:
             return False
         try:
-            dataset = table.to_pyarrow_dataset(schema=self.schema)
-            condition, predicate = None, "session_id is not null"  # a predicate makes it a reader, too
-            if _overlap([file for file in files if file.path not in small]) < SORT_ABOVE_OVERLAP:
-                sessions = _sessions_in(dataset, small)
-                condition = ds.field("session_id").isin(pa.array(sessions, pa.string()))
-                predicate = f"session_id in ({', '.join(map(_quoted, sessions))})"
-            write_deltalake(
-                table,
-                dataset.to_table(filter=condition).sort_by("session_id"),
-                mode="overwrite",
-                predicate=predicate,
-                target_file_size=COMPACT_TO_BYTES,
-                **self._write_options(),
-            )
-            table = DeltaTable(self.uri, storage_options=self._options)
-            table.vacuum(dry_run=False)
-            table.create_checkpoint()
+            with self._committing():
+                if (
+                    tells_all
+                ):  # its log is rid of them when all files are written anew; its old entries go after 30 days
+                    table = self._writable()
+                self._compact(table, files, small, everything=tells_all)
         except CommitFailedError:
             return False
         except (DeltaError, pa.ArrowException, OSError) as error:
             raise self._error("compact", error) from error
         return True
+
+    def _compact(self, table: DeltaTable, files: Sequence[_File], small: set[str], *, everything: bool) -> None:
+        import pyarrow.dataset as ds
+
+        dataset = table.to_pyarrow_dataset(schema=self.schema)
+        condition, predicate = None, "session_id is not null"  # a predicate makes it a reader, too
+        if not everything and _overlap([f for f in files if f.path not in small]) < SORT_ABOVE_OVERLAP:
+            sessions = _sessions_in(dataset, small)
+            condition = ds.field("session_id").isin(pa.array(sessions, pa.string()))
+            predicate = f"session_id in ({', '.join(map(_quoted, sessions))})"
+        write_deltalake(
+            table,
+            dataset.to_table(filter=condition).sort_by("session_id"),
+            mode="overwrite",
+            predicate=predicate,
+            target_file_size=COMPACT_TO_BYTES,
+            **self._write_options(),
+        )
+        table = DeltaTable(self.uri, storage_options=self._options)
+        table.vacuum(dry_run=False)
+        table.create_checkpoint()
 
     def fetch(self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None) -> pd.DataFrame:
         """The rows that meet a condition (all when None), as `read` gives them."""
@@ -211,18 +227,49 @@ class SessionTable:
 
     def _replace_once(self, session_id: str, arrow: pa.Table) -> None:
         # Always an overwrite of what was read, never an append: two appends do not conflict, and would double the rows
-        write_deltalake(
-            self._open() or self._create(),
-            arrow,
-            mode="overwrite",
-            predicate=f"session_id = {_quoted(session_id)}",
-            **self._write_options(),
-        )
+        with self._committing():
+            write_deltalake(
+                self._open() or self._create(),
+                arrow,
+                mode="overwrite",
+                predicate=f"session_id = {_quoted(session_id)}",
+                **self._write_options(),
+            )
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        """Where hard links are refused, delta-rs cannot give a commit's name without overwriting: a lock is held."""
+        directory = Path(self.uri)
+        if "://" not in self.uri:
+            directory.mkdir(parents=True, exist_ok=True)
+        if "://" in self.uri or not refuses_links(directory):
+            yield
+            return
+        self._options = {"allow_unsafe_rename": "true"}
+        with FileLock(directory / LOCK):
+            yield
+
+    def _writable(self) -> DeltaTable:
+        """The table, created if need be; one of before gets the property that keeps texts out of its log."""
+        table = self._open() or self._create()
+        if self._tells_all(table):
+            table.alter.set_table_properties({STATISTICS: ",".join(self.statistics)})
+            table.update_incremental()
+        return table
+
+    def _tells_all(self, table: DeltaTable) -> bool:
+        """Whether the log tells values of other columns, too: the table was made before that was settled."""
+        return table.metadata().configuration.get(STATISTICS) != ",".join(self.statistics)
 
     def _create(self) -> DeltaTable:
         """An empty table; where another run creates it at the same moment, that one."""
         try:
-            return DeltaTable.create(self.uri, DeltaSchema.from_arrow(self.schema), storage_options=self._options)
+            return DeltaTable.create(
+                self.uri,
+                DeltaSchema.from_arrow(self.schema),
+                configuration={STATISTICS: ",".join(self.statistics)},
+                storage_options=self._options,
+            )
         except DeltaError:
             if (table := self._open()) is None:
                 raise

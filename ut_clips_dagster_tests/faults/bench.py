@@ -240,6 +240,9 @@ class Bench:
     def _make_store(self) -> Store:
         if self._gcs is not None:
             return GcsStore(self._gcs.storage_client(), self._bucket, "archive", retry=GCS_RETRY)
+        if self._special == "no_hard_links":
+            refused = OSError(errno.EPERM, os.strerror(errno.EPERM))
+            self._stack.enter_context(mock.patch.object(os, "link", side_effect=refused))
         if self._special == "disk_full_for_a":
             return FullDiskStore(self._root, self.a.session_id)
         return LocalStore(self._root)

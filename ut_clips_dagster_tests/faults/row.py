@@ -20,6 +20,7 @@ Special = Literal[
     "other_bytes_there",  # a file that is not ours has the name of A's first clip
     "damaged_document",  # A's clip_list.json is garbage
     "root_is_a_file",
+    "no_hard_links",  # as on exFAT or SMB
     "disk_full_for_a",  # ENOSPC in the middle of A's clips
     "missing_bucket",
 ]

@@ -20,6 +20,7 @@ from ut_clips_dagster.simulator import media_file
 Start = Callable[..., Any]
 FAST = urllib3.Timeout(connect=2, read=0.3)
 SIZE = 3_000_000
+VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x10free" + b"12345678"
 
 
 def client(*, max_bytes: int = 10**7, **changes: Any) -> MediaClient:
@@ -54,7 +55,7 @@ def test_a_clip_arrives_whole_in_chunks(linked: tuple[Any, str, bytes]) -> None:
     assert max(len(chunk) for chunk in chunks) <= media_module.CHUNK_BYTES
 
 
-@pytest.mark.parametrize("fault", ["chunked_body", "redirect", "slow_body:delay_s=0.01"])
+@pytest.mark.parametrize("fault", ["chunked_body", "redirect", "aws_chunked", "slow_body:delay_s=0.01"])
 def test_ways_in_which_a_clip_may_come(linked: tuple[Any, str, bytes], fault: str) -> None:
     bench, link, whole = linked
     bench.server.faults.add(fault)
@@ -76,6 +77,12 @@ def test_ways_in_which_a_clip_may_come(linked: tuple[Any, str, bytes], fault: st
         ("reset:operation=media", MediaUnavailableError, "failed|broke off"),
         ("stall:operation=media", MediaUnavailableError, "ReadTimeoutError"),
         ("empty_body", NotAClipError, "empty body"),
+        ("json_as_video", NotAClipError, r"a page of text \(JSON\) instead of a video"),
+        ("html_as_video", NotAClipError, r"a page of text \(HTML\) instead of a video"),
+        ("picture_as_video", NotAClipError, "a PNG picture instead of a video"),
+        ("compressed", NotAClipError, "compressed"),
+        ("expired_token", LinkExpiredError, "400: the link has expired"),
+        ("gone", LinkExpiredError, "410: the link has expired"),
         ("html:operation=media", NotAClipError, "text/html instead of a video"),
         ("wrong_content_type", NotAClipError, "text/html instead of a video"),
         ("endless_body", NotAClipError, "larger than 10000000 bytes"),
@@ -140,8 +147,8 @@ def serving(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
             thread.join(5)
 
 
-def answer(body: bytes, *headers: str) -> bytes:
-    head = ["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers]
+def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
@@ -151,19 +158,104 @@ def test_a_page_that_calls_itself_a_video_is_none() -> None:
         fetch(link)
 
 
-def test_a_compressed_body_is_refused() -> None:
+S3_ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>{}</Message><RequestId>x</RequestId></Error>"
+DEAD_LINKS = {
+    "S3, after its time": ("403 Forbidden", S3_ERROR.format("AccessDenied", "Request has expired")),
+    "S3, its token before its time": ("400 Bad Request", S3_ERROR.format("ExpiredToken", "The token has expired.")),
+    "Google": ("400 Bad Request", S3_ERROR.format("ExpiredToken", "Invalid argument.")),
+    "R2": ("400 Bad Request", S3_ERROR.format("ExpiredRequest", "Request has expired")),
+    "Azure": ("403 Forbidden", S3_ERROR.format("AuthenticationFailed", "Signature not valid in the time frame")),
+    "CloudFront": ("403 Forbidden", S3_ERROR.format("AccessDenied", "Access denied")),
+    "B2": ("401 Unauthorized", '{"code": "expired_auth_token", "status": 401}'),
+    "a CDN's 401": ("401 Unauthorized", ""),
+    "a CDN's 410": ("410 Gone", "<html>URL signature expired</html>"),
+    "a 404 that says so": ("404 Not Found", "link EXPIRED"),
+    "a page of 200": ("200 OK", "<html>This link has expired.</html>"),
+}
+LIVING_LINKS = {
+    "no such file": ("404 Not Found", S3_ERROR.format("NoSuchKey", "The specified key does not exist.")),
+    "malformed": ("400 Bad Request", S3_ERROR.format("InvalidArgument", "No.")),
+    "expired, said too late to be read": ("400 Bad Request", " " * 4096 + "expired"),
+    "a page of 200": ("200 OK", "<html>We will be back soon.</html>"),
+}
+
+
+@pytest.mark.parametrize("name", DEAD_LINKS)
+def test_every_way_to_say_that_a_link_is_dead_asks_for_a_new_one(name: str) -> None:
+    status, body = DEAD_LINKS[name]
+    page = answer(body.encode(), "Content-Type: text/html", status=status)
+    with serving(page) as (link, _), pytest.raises(LinkExpiredError) as caught:
+        fetch(link)
+    assert str(caught.value) == f"The media host answered {status[:3]}: the link has expired."
+
+
+@pytest.mark.parametrize("name", LIVING_LINKS)
+def test_an_error_that_does_not_say_so_asks_for_no_new_link(name: str) -> None:
+    status, body = LIVING_LINKS[name]
+    page = answer(body.encode(), "Content-Type: text/html", status=status)
+    with serving(page) as (link, _), pytest.raises(NotAClipError):
+        fetch(link)
+
+
+def test_an_error_whose_body_never_comes_is_judged_by_its_status() -> None:
+    stalled = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\n"
+    with serving(stalled) as (link, _), pytest.raises(NotAClipError, match="400 instead of the clip"):
+        fetch(link)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "aws-chunked,gzip", "aws-chunked, GZIP", "x-gzip", "br", "identity,zstd"])
+def test_a_compressed_body_is_refused(encoding: str) -> None:
     """Its bytes are not the clip's; nobody asked for it."""
     with (
-        serving(answer(b"\x1f\x8b", "Content-Encoding: gzip")) as (link, got),
+        serving(answer(VIDEO, f"Content-Encoding: {encoding}")) as (link, got),
         pytest.raises(NotAClipError, match="compressed"),
     ):
         fetch(link)
     assert b"accept-encoding: identity" in got[0].lower()
 
 
+@pytest.mark.parametrize("encoding", ["", "identity", "aws-chunked", "aws-chunked,", "utf-8", "none"])
+def test_encodings_that_change_no_byte_are_none(encoding: str) -> None:
+    with serving(answer(VIDEO, f"Content-Encoding: {encoding}")) as (link, _):
+        assert fetch(link) == VIDEO
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("video/MP4; codecs=avc1", "video/mp4"),
+        ("binary/octet-stream", "binary/octet-stream"),
+        ("", "application/octet-stream"),
+        ("video/mp4\x1b[2J", "application/octet-stream"),
+        ("![x](http://host/p.png)", "application/octet-stream"),
+        ("=cmd|' /C calc'!A0", "application/octet-stream"),
+        ("video/" + "x" * 500, "application/octet-stream"),
+    ],
+)
+def test_a_content_type_is_kept_only_if_it_is_one(told: str, kept: str) -> None:
+    with serving(answer(VIDEO, f"Content-Type: {told}")) as (link, _), client().stream(link) as stream:
+        assert stream.content_type == kept
+
+
+def test_a_size_that_is_no_number_is_none() -> None:
+    for size in ("9" * 5000, "1e3", "-1", "²"):
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode("latin-1")
+        with serving(head + VIDEO) as (link, _), suppress(MediaError), client().stream(link) as stream:
+            assert stream.size_bytes is None
+
+
+@pytest.mark.parametrize("host", ["evil%0a.example", "x" * 1000])
+def test_a_strange_host_is_shown_safely(host: str) -> None:
+    with pytest.raises(MediaError) as caught:
+        fetch(f"http://{host}/c.mp4?{'X-Amz-Signature=s'}")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+    assert "Signature" not in str(caught.value)
+
+
 def test_no_credentials_are_sent() -> None:
-    with serving(answer(b"video")) as (link, got):
-        assert fetch(link) == b"video"
+    with serving(answer(VIDEO)) as (link, got):
+        assert fetch(link) == VIDEO
     assert b"authorization" not in got[0].lower()
     assert b"cookie" not in got[0].lower()
 
@@ -280,11 +372,11 @@ def test_a_name_that_resolves_to_this_machine_is_refused(monkeypatch: pytest.Mon
 
 
 def test_a_host_that_is_allowed_may_be_of_the_local_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(answer(b"video")) as (link, _):
+    with serving(answer(VIDEO)) as (link, _):
         port = urllib3.util.parse_url(link).port
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        assert fetch(f"http://Minio.lan:{port}/c.mp4", allow_loopback=False, allowed_hosts=("minio.LAN",)) == b"video"
+        assert fetch(f"http://Minio.lan:{port}/c.mp4", allow_loopback=False, allowed_hosts=("minio.LAN",)) == VIDEO
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from ut_clips_dagster.errors import StorageError, TableConflictError
 from ut_clips_dagster.storage import session_table
-from ut_clips_dagster.storage.metadata_table import MetadataTable, as_clip_metadata
-from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS
+from ut_clips_dagster.storage.media_table import MediaTable
+from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable, as_clip_metadata
+from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS, SessionTable, as_rows
 from ut_clips_dagster.storage.store import Store
+from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, GcsEmulator
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
@@ -327,3 +331,65 @@ def test_a_passing_failure_of_gcs_loses_and_repeats_nothing(
     table.replace("s2", rows("s2"))
     table.replace("s1", rows("s1", 1))
     assert sorted(table.read()["session_id"]) == ["s1", "s2", "s2"]
+
+
+SECRET_NAME, SECRET_WORDS = "Resignation of Jane Doe", "what nobody else should read"
+
+
+def told_in_log(table: SessionTable) -> set[str]:
+    """Which of the two texts the table's log holds; a checkpoint is Parquet, so it is read, too."""
+    log = Path(table.uri) / "_delta_log"
+    texts = [path.read_text() for path in log.glob("*.json")]
+    texts += [str(pq.read_table(path).to_pylist()) for path in log.glob("*.parquet")]
+    assert texts
+    return {secret for secret in (SECRET_NAME, SECRET_WORDS) if any(secret in text for text in texts)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        (MetadataTable, {"session_id", "study_uuid", "status", "listed"}),
+        (MediaTable, {"session_id", "clip_uuid"}),
+        (TranscriptsTable, {"session_id", "clip_uuid"}),
+    ],
+)
+def test_the_log_tells_of_no_column_but_those_that_queries_skip_files_by(
+    tmp_path: Path, kind: type[SessionTable], columns: set[str]
+) -> None:
+    table = kind(str(tmp_path))
+    texts = {field.name: SECRET_NAME for field in kind.schema if field.type == pa.string()}
+    for number in range(3):
+        values = {**dict.fromkeys(kind.schema.names), **texts, **dict.fromkeys(columns - {"listed"}, "x")}
+        if kind is TranscriptsTable:
+            values["cues"] = [{"start_ms": 0, "end_ms": 1, "voice": SECRET_NAME, "text": SECRET_WORDS}]
+        table.replace(f"s{number}", as_rows(kind.schema, [{**values, "session_id": f"s{number}"}]))
+    DeltaTable(table.uri).create_checkpoint()
+    assert told_in_log(table) == set()
+    told = pa.table(DeltaTable(table.uri).get_add_actions(flatten=True)).column_names
+    assert {name.removeprefix("max.") for name in told if name.startswith("max.")} <= columns
+    assert "max.session_id" in told
+
+
+def test_a_table_of_before_is_written_anew_once_so_that_its_log_tells_no_names(tmp_path: Path) -> None:
+    table = MetadataTable(str(tmp_path))
+    for number in range(3):
+        before = rows(f"s{number}", clip_name=SECRET_NAME, clip_description=SECRET_WORDS)
+        write_deltalake(table.uri, pa.Table.from_pandas(before, schema=SCHEMA, preserve_index=False), mode="append")
+    assert told_in_log(table) == {SECRET_NAME, SECRET_WORDS}
+    held = table.read().sort_values("clip_uuid", ignore_index=True)
+    assert table.compact()
+    assert not table.compact()
+    pd.testing.assert_frame_equal(table.read().sort_values("clip_uuid", ignore_index=True), held)
+    table.replace("s9", rows("s9", clip_name=SECRET_NAME))
+    for path in (Path(table.uri) / "_delta_log").glob("*.json"):
+        if int(path.stem) < 3:  # entries of before go when they are 30 days old, as Delta has it
+            path.unlink()
+    assert told_in_log(table) == set()
+    assert len(table.read()) == 8
+
+
+def test_rows_written_anew_by_a_repair_leave_no_names_either(tmp_path: Path) -> None:
+    table = MetadataTable(str(tmp_path))
+    for _ in range(2):
+        table.rewrite(rows("s1", clip_name=SECRET_NAME))
+    assert told_in_log(table) == set()

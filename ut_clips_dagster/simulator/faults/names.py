@@ -30,6 +30,13 @@ class FaultName(str, Enum):
     CHUNKED_CUT = "chunked_cut"
     EMPTY_BODY = "empty_body"
     WRONG_CONTENT_TYPE = "wrong_content_type"
+    JSON_AS_VIDEO = "json_as_video"
+    HTML_AS_VIDEO = "html_as_video"
+    PICTURE_AS_VIDEO = "picture_as_video"
+    COMPRESSED = "compressed"
+    AWS_CHUNKED = "aws_chunked"
+    EXPIRED_TOKEN = "expired_token"  # noqa: S105 - a store's name for it
+    GONE = "gone"
     REDIRECT = "redirect"
     REDIRECT_PRIVATE = "redirect_private"
     EXPIRED_LINK = "expired_link"
@@ -76,6 +83,13 @@ _KINDS: dict[FaultName, _Kind] = {
     FaultName.CHUNKED_CUT: _Kind(_MEDIA, "half of the body, chunked, then the end without the last chunk"),
     FaultName.EMPTY_BODY: _Kind(_MEDIA, "200 with Content-Length 0"),
     FaultName.WRONG_CONTENT_TYPE: _Kind(_MEDIA, "the right bytes called text/html"),
+    FaultName.JSON_AS_VIDEO: _Kind(_MEDIA, "200 with JSON behind a byte order mark, called video/mp4"),
+    FaultName.HTML_AS_VIDEO: _Kind(_MEDIA, "200 with an HTML page behind a byte order mark, called video/mp4"),
+    FaultName.PICTURE_AS_VIDEO: _Kind(_MEDIA, "200 with a PNG picture, called video/mp4"),
+    FaultName.COMPRESSED: _Kind(_MEDIA, "200 with gzip under Content-Encoding: aws-chunked,gzip, called video/mp4"),
+    FaultName.AWS_CHUNKED: _Kind(_MEDIA, "the right body under Content-Encoding: aws-chunked, as S3 keeps it"),
+    FaultName.EXPIRED_TOKEN: _Kind(_MEDIA, "400 with the XML of an ExpiredToken: the link died before its time"),
+    FaultName.GONE: _Kind(_MEDIA, "410 with a JSON error"),
     FaultName.REDIRECT: _Kind(_MEDIA, "307 to the same media at another path"),
     FaultName.REDIRECT_PRIVATE: _Kind(_MEDIA, "307 to http://169.254.169.254/, a cloud's metadata server"),
     FaultName.EXPIRED_LINK: _Kind(_CLIP, "a link that has expired already when it is issued"),

@@ -130,15 +130,16 @@ class Slow:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class Retyped:
-    """Passes on the answer under another Content-Type."""
+class Headed:
+    """Passes on the answer with a header set to something else."""
 
-    def __init__(self, send: Send, content_type: str) -> None:
+    def __init__(self, send: Send, name: str, value: str) -> None:
         self._send = send
-        self._content_type = content_type
+        self._name = name
+        self._value = value
 
     async def __call__(self, message: Message) -> None:
         """Take one message of the application."""
         if message["type"] == "http.response.start":
-            MutableHeaders(raw=message["headers"])["content-type"] = self._content_type
+            MutableHeaders(raw=message["headers"])[self._name] = self._value
         await self._send(message)

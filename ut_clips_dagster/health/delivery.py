@@ -1,0 +1,157 @@
+"""Delivers alerts through Apprise, and remembers in the archive what was told."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from ut_clips_dagster.archive.records import seal, unseal
+from ut_clips_dagster.errors import SettingsError, StorageError
+from ut_clips_dagster.health import alerts
+from ut_clips_dagster.health.alerts import AlertState, Message, Target
+from ut_clips_dagster.health.facts import Waiting
+from ut_clips_dagster.health.findings import Finding
+from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.store import Store
+
+STATE = "health/alerts.json"
+
+log = logging.getLogger(__name__)
+
+
+class AlertMemory:
+    """What was told, in the archive, where the sensor and `ut-clips health --alert` both see it.
+
+    An archive that cannot be written (a full disk) is what has to be told, once: then it is remembered in a directory
+    of its own for temporary files.
+    """
+
+    def __init__(self, store: Store, spare: Path | None = None) -> None:
+        name = f"ut_clips_{hashlib.sha256(store.uri.encode()).hexdigest()[:12]}"
+        self._stores: tuple[Store, ...] = (store, LocalStore(spare or Path(tempfile.gettempdir()) / name))
+
+    def read(self) -> AlertState:
+        """The newest state that can be read; an empty one when none can."""
+        found = [AlertState()]
+        for store in self._stores:
+            with suppress(StorageError):
+                found.append(_parse(store.read_document(STATE)))
+        return max(found, key=lambda state: state.looked_at.timestamp() if state.looked_at else 0.0)
+
+    def update(self, update: Callable[[AlertState], AlertState]) -> None:
+        """Replace the state, atomically against other processes.
+
+        Raises:
+            StorageError: it can be remembered nowhere.
+        """
+        newest = self.read()
+
+        def apply(content: bytes | None) -> bytes:
+            present = _parse(content)
+            older = newest.looked_at and (present.looked_at is None or present.looked_at < newest.looked_at)
+            return seal(update(newest if older else present).model_dump_json(indent=1).encode())
+
+        first, spare = self._stores
+        try:
+            first.update_document(STATE, apply)
+        except StorageError:
+            spare.update_document(STATE, apply)
+
+    def failing(self, urls: Sequence[str]) -> list[Waiting]:
+        """The receivers that could not be told."""
+        targets = self.read().targets
+        known = ((name_of(number, url), targets.get(id_of(url))) for number, url in enumerate(urls, start=1))
+        return [Waiting(name, t.failing_since) for name, t in known if t and t.failing_since]
+
+
+def send(
+    memory: AlertMemory, urls: Sequence[str], findings: Sequence[Finding], archive: str, now: datetime
+) -> list[str]:
+    """Tell each receiver what it has to be told; returns the names of those that could not be."""
+    failed = []
+    for number, url in enumerate(urls, start=1):
+        name = name_of(number, url)
+        relevant = [f for f in findings if f.key != f"alerts:{name}"]  # it cannot be told that it is not told
+        due = _claim(memory, id_of(url), relevant, archive, now)
+        if due is None:
+            continue
+        done = deliver(url, due)
+        _note(memory, id_of(url), due, now, done=done)
+        if not done:
+            failed.append(name)
+            log.warning("An alert cannot be delivered to %s; it is tried again.", name)
+    return failed
+
+
+def deliver(url: str, message: Message) -> bool:
+    """Send one message; False when it did not arrive."""
+    import apprise  # half a second to import
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs URLs, and they hold tokens
+    receiver = apprise.Apprise()
+    return bool(receiver.add(url) and receiver.notify(body=message.body, title=message.title))
+
+
+def check_urls(urls: Sequence[str]) -> None:
+    """Raise SettingsError naming, by its number only, each alert URL that Apprise does not understand."""
+    import apprise
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    wrong = [name_of(n, url) for n, url in enumerate(urls, start=1) if not apprise.Apprise.instantiate(url)]
+    if wrong:
+        raise SettingsError(f"UT_CLIPS_ALERT_URLS: Apprise does not understand {', '.join(wrong)}.")
+
+
+def name_of(number: int, url: str) -> str:
+    """What may be shown of an alert URL: its place and its scheme."""
+    scheme = url.split("://", maxsplit=1)[0] if "://" in url else ""
+    return f"alert URL {number} ({scheme[:20]}://)" if scheme.isalnum() else f"alert URL {number}"
+
+
+def id_of(url: str) -> str:
+    """A receiver's name in the state: not the URL, which holds tokens."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def _claim(
+    memory: AlertMemory, target_id: str, findings: Sequence[Finding], archive: str, now: datetime
+) -> Message | None:
+    """Note what is seen; the message to deliver, unless there is none or another process is about to deliver it."""
+    due: list[Message | None] = [None]
+
+    def update(state: AlertState) -> AlertState:
+        before = state.targets.get(target_id, Target())
+        target = alerts.look(before, findings, now)
+        claimed = before.claimed_until is not None and before.claimed_until > now
+        due[0] = None if claimed else alerts.message(target, findings, archive, now)
+        if due[0]:
+            target = target.model_copy(update={"claimed_until": now + alerts.CLAIM})
+        return _with(state, target_id, target, now)
+
+    memory.update(update)
+    return due[0]
+
+
+def _note(memory: AlertMemory, target_id: str, message: Message, now: datetime, *, done: bool) -> None:
+    def update(state: AlertState) -> AlertState:
+        before = state.targets.get(target_id, Target())
+        after = alerts.delivered(before, message.keys) if done else alerts.undelivered(before, now)
+        return _with(state, target_id, after, now)
+
+    memory.update(update)
+
+
+def _with(state: AlertState, target_id: str, target: Target, now: datetime) -> AlertState:
+    return state.model_copy(update={"looked_at": now, "targets": {**state.targets, target_id: target}})
+
+
+def _parse(content: bytes | None) -> AlertState:
+    try:
+        return AlertState() if content is None else AlertState.model_validate_json(unseal(content))
+    except ValueError:
+        return AlertState()

@@ -1,0 +1,193 @@
+"""Judges facts: what is not well, since when, and what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ut_clips_dagster.archive.discovery import LOST, DiscoveryDocument
+from ut_clips_dagster.archive.plan import duration
+from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts
+
+LEAST_FAILED_TICKS = 2
+"""One failed tick may pass: a restart of the code server is one."""
+MISSED_TICKS = 3
+BACKLOG_PATIENCE = 24
+"""While runs are queued, discovery may be given up to so many times longer: nothing is gained by finding more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From when on something is not well."""
+
+    discovery: timedelta = timedelta(hours=1)
+    heartbeat: timedelta = timedelta(minutes=10)
+    tick: timedelta = timedelta(minutes=15)
+    queued: timedelta = timedelta(hours=12)
+    unarchived: timedelta = timedelta(days=3)
+    free_bytes: int = 2 * 1024**3
+    given_up: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not well."""
+
+    key: str
+    """What it is, the same at each look: so that it is told once."""
+    what: str
+    since: datetime | None
+    to_do: str
+
+
+def judge(facts: Facts, limits: Limits) -> list[Finding]:
+    """Everything that is not well, the causes before what follows from them."""
+    daemon = list(_daemon(facts, limits))
+    discovery = list(_discovery(facts, limits, stopped=bool(daemon)))
+    found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *daemon, *discovery]
+    if facts.instance and not daemon:
+        for sensor in facts.instance.sensors:
+            if not (discovery and sensor.name == "new_sessions" and sensor.on):  # the tests say it better
+                found += _sensor(sensor, facts.now, limits)
+    if facts.instance:
+        found += _sessions(facts.instance, facts.now, limits)
+    return [*found, *_alerts(facts)]
+
+
+def _archive(facts: Facts) -> Iterator[Finding]:
+    if facts.archive_problem:
+        to_do = "Set right what the message names; `ut-clips check-settings` tries it."
+        yield Finding("archive", facts.archive_problem, None, to_do)
+
+
+def _space(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    for space in facts.spaces:
+        if space.free_bytes < limits.free_bytes:
+            what = f"Only {_mb(space.free_bytes)} are free where {space.what} is ({space.path})."
+            to_do = f"Make room: at least {_mb(limits.free_bytes)}. Nothing stored is lost; what fails is tried again."
+            yield Finding(f"space:{space.what}", what, None, to_do)
+
+
+def _instance(facts: Facts) -> Iterator[Finding]:
+    if facts.instance_problem:
+        yield Finding("instance", facts.instance_problem, None, "Check DAGSTER_HOME and its database.")
+
+
+def _daemon(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    beats = facts.instance.heartbeats if facts.instance else {}
+    seen = [at for at in beats.values() if at]
+    late = sorted(name for name, at in beats.items() if at is None or facts.now - at > limits.heartbeat)
+    if not late or not seen:  # no daemon ever ran here: `ut-clips archive` from cron needs none
+        return
+    if len(late) == len(beats):
+        what, since = "The Dagster daemon does not run: nothing is found, and no run is started.", max(seen)
+    else:
+        what = f"Parts of the Dagster daemon gave no sign of life: {', '.join(late)}."
+        since = min((at for name in late if (at := beats[name])), default=None) or max(seen)
+    yield Finding("daemon", what, since, "Restart it (systemctl restart ut-clips-daemon), and read its log.")
+
+
+def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Finding]:
+    """One finding for each cause, however many tests it befell; of lost access, for each test."""
+    by_key: dict[str, list[DiscoveryDocument]] = {}
+    silent: list[str] = []
+    since: list[datetime] = []
+    asked = [document for document in facts.discoveries.values() if document]
+    for test_id, document in facts.discoveries.items():
+        if document is None:
+            first = min((other.first_asked_at for other in asked), default=None)
+            if first is None or facts.now - first > _patience(facts, limits):
+                silent.append(test_id)
+        elif document.is_lost(facts.now) and (document.kind in LOST or _age(document, facts.now) > limits.discovery):
+            key = f"{document.kind}:{test_id}" if document.kind == "access" else str(document.kind)
+            by_key.setdefault(key, []).append(document)
+        elif _age(document, facts.now) > _patience(facts, limits):
+            silent.append(test_id)
+            since.append(document.succeeded_at or document.first_asked_at)
+        if document and document.malformed:
+            what = f"{document.malformed} entries of test {test_id}'s session list could not be understood."
+            yield Finding(
+                f"malformed:{test_id}", what, None, "See the ticks of new_sessions; tell UserTesting's support."
+            )
+    for key, documents in by_key.items():
+        tests = ", ".join(document.test_id for document in documents)
+        begun = min(document.failing_since or document.asked_at for document in documents)
+        what = f"No session is found any more ({_tests(len(documents))}: {tests}). {documents[0].problem}"
+        yield Finding(f"discovery:{key}", what, begun, _remedy(key.split(":")[0]))
+    if silent and not stopped:
+        what = f"No session list was read of {_tests(len(silent))}: {', '.join(silent)}."
+        to_do = "Start the Dagster daemon and its sensor new_sessions, or run `ut-clips archive`."
+        yield Finding("discovery:silent", what, min(since, default=None), to_do)
+
+
+def _patience(facts: Facts, limits: Limits) -> timedelta:
+    """How old a session list may be that nobody failed to read: each test waits for its turn, and all for a backlog."""
+    sensors = facts.instance.sensors if facts.instance else ()
+    interval_s = next((sensor.interval_s for sensor in sensors if sensor.name == "new_sessions"), 0.0)
+    round_ = timedelta(seconds=interval_s * len(facts.discoveries))
+    backlog = facts.instance is not None and facts.instance.runs_in_flight > 0
+    return max(limits.discovery * (BACKLOG_PATIENCE if backlog else 1), MISSED_TICKS * round_)
+
+
+def _age(document: DiscoveryDocument, now: datetime) -> timedelta:
+    return now - (document.succeeded_at or document.first_asked_at)
+
+
+def _remedy(kind: str) -> str:
+    return {
+        "credentials": "Set the credentials right and restart; `ut-clips check-settings` tries them.",
+        "access": "Ask for access to the test, or take its ID out of USERTESTING_TEST_IDS; then restart.",
+        "budget": "See which other program uses these credentials: it takes every request.",
+        "outage": "Check the network and UserTesting's status; all sessions are found once it answers.",
+    }[kind]
+
+
+def _sensor(sensor: SensorFacts, now: datetime, limits: Limits) -> Iterator[Finding]:
+    if not sensor.on:
+        what = f"The sensor {sensor.name} is switched off."
+        yield Finding(f"sensor:{sensor.name}:off", what, sensor.last_tick_at, "Switch it on in the UI (Automation).")
+    elif sensor.failures >= LEAST_FAILED_TICKS:
+        what = f"The sensor {sensor.name} fails: {sensor.error}"
+        to_do = "Set right what the message names; the sensor goes on by itself."
+        yield Finding(f"sensor:{sensor.name}", what, sensor.failing_since, to_do)
+    elif now - (sensor.last_tick_at or now) > max(limits.tick, MISSED_TICKS * timedelta(seconds=sensor.interval_s)):
+        what = f"The sensor {sensor.name} does not tick, though the daemon runs."
+        to_do = "See in the UI (Deployment) whether the code location loads; read the daemon's log."
+        yield Finding(f"sensor:{sensor.name}:silent", what, sensor.last_tick_at, to_do)
+
+
+def _sessions(instance: InstanceFacts, now: datetime, limits: Limits) -> Iterator[Finding]:
+    if len(instance.given_up) > limits.given_up:
+        first = instance.given_up[0]
+        what = f"{len(instance.given_up)} sessions are given up after all retries, such as {first.name}."
+        to_do = "See why by `ut-clips status`; then `ut-clips archive --session ID`, or materialize their partitions."
+        yield Finding("given_up", what, first.since, to_do)
+    if (run := instance.oldest_queued_run) and now - run.since > limits.queued:
+        what = f"Run {run.name} waits in the queue for {_rough(now - run.since)}."
+        to_do = "See in the UI (Runs) what is in progress: a run that does not end holds its place for up to 6 h."
+        yield Finding("queued", what, run.since, to_do)
+    session = instance.oldest_unfinished
+    if session and now - session.since > limits.unarchived and session.name not in {s.name for s in instance.given_up}:
+        what = f"Session {session.name} was found {_rough(now - session.since)} ago and is not archived."
+        to_do = "See why by `ut-clips status`; `ut-clips plan` tells how long a backlog takes."
+        yield Finding("unarchived", what, session.since, to_do)
+
+
+def _alerts(facts: Facts) -> Iterator[Finding]:
+    for target in facts.undelivered:
+        what = f"Alerts cannot be delivered to {target.name}."
+        to_do = "Check UT_CLIPS_ALERT_URLS and the network; what is told is tried again at each look."
+        yield Finding(f"alerts:{target.name}", what, target.since, to_do)
+
+
+def _tests(count: int) -> str:
+    return "1 test" if count == 1 else f"{count} tests"
+
+
+def _rough(span: timedelta) -> str:
+    return duration(span.total_seconds())
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:,.0f} MiB"

@@ -1,0 +1,203 @@
+"""Gathers the facts that `health/` judges: from the archive, and from the Dagster instance where there is one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorTick,
+    SensorInstigatorData,
+    TickStatus,
+)
+from dagster_shared.error import SerializableErrorInfo
+
+from ut_clips_dagster.archive.discovery import Discoveries, DiscoveryDocument
+from ut_clips_dagster.archive.records import SESSIONS as DOCUMENTS
+from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts, Space, Waiting
+from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.run_queue import IN_FLIGHT
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.store import Store
+
+SENSORS = {"new_sessions": 300.0, "unfinished_sessions": 60.0, "late_clips": 600.0}
+"""Our sensors, each with its interval until the instance tells it."""
+MOST_TICKS = 200
+MOST_READ = 20
+"""Documents read to find the session that waits longest: partitions are in the order in which they were found."""
+ASKED_WITH_THE_OTHERS = timedelta(days=1)
+_ERROR_CLASS = re.compile(r"\A[\w.]+: ")
+
+
+def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
+    store: Store,
+    table: MetadataTable,
+    test_ids: Sequence[str] | None,
+    instance: DagsterInstance | None,
+    home: Path | None,
+    now: datetime,
+) -> Facts:
+    """All facts; what cannot be read is one of them.
+
+    Args:
+        store: of documents.
+        table: of clips.
+        test_ids: the configured tests; None when they are not known to who asks.
+        instance: None where there is none.
+        home: DAGSTER_HOME, for its free space.
+        now: the present moment.
+    """
+    problem = instance_problem = ""
+    facts: InstanceFacts | None = None
+    discoveries: Mapping[str, DiscoveryDocument | None] = {}
+    try:
+        check_readable(store, table)
+        if instance:
+            check_archive_is_there(instance, table)
+        discoveries = _discoveries(Discoveries(store), test_ids)
+    except StorageError as error:
+        problem = str(error)
+    if instance:
+        try:
+            facts = instance_facts(instance, None if problem else table, SessionRecords(store))
+        except Exception as error:  # noqa: BLE001 - a database of any kind, that fails in its own way
+            instance_problem = f"The Dagster instance cannot be read: {str(error).splitlines()[0][:200]}"
+    return Facts(
+        now=now,
+        archive=store.uri,
+        archive_problem=problem,
+        discoveries=discoveries,
+        home=str(home or ""),
+        instance=facts,
+        instance_problem=instance_problem,
+        spaces=spaces(store.uri, home),
+    )
+
+
+def check_readable(store: Store, table: MetadataTable) -> None:
+    """Raise StorageError unless documents can be listed and the table's rows be read."""
+    next(iter(store.walk(DOCUMENTS)), None)
+    table.unfinished()
+
+
+def spaces(archive: str, home: Path | None) -> list[Space]:
+    """Free space of the directories that we write to."""
+    places = {} if "://" in archive else {"the archive": Path(archive)}
+    if home:
+        places["DAGSTER_HOME"] = home
+    found = []
+    for what, path in places.items():
+        there = next((p for p in (path, *path.parents) if p.exists()), None)
+        if there:
+            found.append(Space(what, str(path), shutil.disk_usage(there).free))
+    return found
+
+
+def instance_facts(instance: DagsterInstance, table: MetadataTable | None, records: SessionRecords) -> InstanceFacts:
+    """What the instance says; of sessions nothing when the table cannot be read."""
+    order = instance.get_dynamic_partitions(SESSIONS)
+    unfinished = unfinished_sessions(instance, table, order) if table else []
+    in_flight = sessions_in_flight(instance, order) if unfinished else set()
+    states = sensor_states(instance)
+    queued = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.QUEUED]), limit=1, ascending=True)
+    beats = instance.get_daemon_heartbeats()
+    return InstanceFacts(
+        heartbeats={
+            kind: datetime.fromtimestamp(beats[kind].timestamp, timezone.utc) if kind in beats else None
+            for kind in instance.get_required_daemon_types()
+        },
+        sensors=[_sensor(instance, name, states.get(name)) for name in SENSORS],
+        given_up=_given_up(states.get("unfinished_sessions"), set(unfinished) - in_flight),
+        oldest_queued_run=Waiting(queued[0].dagster_run.run_id, _utc(queued[0].create_timestamp)) if queued else None,
+        oldest_unfinished=_longest_waiting(unfinished, records),
+        runs_in_flight=instance.get_runs_count(RunsFilter(statuses=IN_FLIGHT)),
+    )
+
+
+def sensor_states(instance: DagsterInstance) -> dict[str, InstigatorState]:
+    """The state of each of our sensors; where several locations had one of that name, the one that ticked last."""
+    ours = [s for s in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR) if s.name in SENSORS]
+    return {state.name: state for state in sorted(ours, key=lambda state: _data(state).last_tick_timestamp or 0.0)}
+
+
+def cursor_of(state: InstigatorState | None) -> str | None:
+    """A sensor's cursor."""
+    return _data(state).cursor if state else None
+
+
+def message_of(error: SerializableErrorInfo | None) -> str:
+    """What went wrong, without the class: of a wrapped error the innermost, in one line."""
+    while error and error.cause:
+        error = error.cause
+    return " ".join(_ERROR_CLASS.sub("", error.message.strip()).split()) if error else ""
+
+
+def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None) -> SensorFacts:
+    if state is None:
+        return SensorFacts(name, SENSORS[name])
+    data = _data(state)
+    last = next((tick for tick in _ticks(instance, state, 2) if tick.status != TickStatus.STARTED), None)
+    failures = max(1, last.tick_data.consecutive_failure_count) if last and last.status == TickStatus.FAILURE else 0
+    failed = _ticks(instance, state, min(failures, MOST_TICKS)) if failures else []
+    return SensorFacts(
+        name,
+        interval_s=float(data.min_interval or SENSORS[name]),
+        on=state.status != InstigatorStatus.STOPPED,
+        last_tick_at=datetime.fromtimestamp(data.last_tick_timestamp, timezone.utc)
+        if data.last_tick_timestamp
+        else None,
+        failures=failures,
+        failing_since=datetime.fromtimestamp(failed[-1].timestamp, timezone.utc) if failed else None,
+        error=message_of(last.error) if last and failures else "",
+    )
+
+
+def _ticks(instance: DagsterInstance, state: InstigatorState, limit: int) -> Sequence[InstigatorTick]:
+    return instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=limit)
+
+
+def _data(state: InstigatorState) -> SensorInstigatorData:
+    data = state.instigator_data
+    return data if isinstance(data, SensorInstigatorData) else SensorInstigatorData()
+
+
+def _given_up(state: InstigatorState | None, unfinished: set[str]) -> list[Waiting]:
+    if not unfinished or state is None:
+        return []
+    from ut_clips_dagster.sensors.unfinished_sessions import Cursor  # and the clients of the cloud: seconds
+
+    tries = Cursor.read(cursor_of(state)).sessions
+    found = [Waiting(key, t.since) for key, t in tries.items() if key in unfinished and not t.left]
+    return sorted(found, key=lambda waiting: waiting.since)
+
+
+def _longest_waiting(unfinished: Sequence[str], records: SessionRecords) -> Waiting | None:
+    found = [
+        Waiting(session_id, record.session.found_at)
+        for session_id, record in records.read_all(unfinished[:MOST_READ])
+        if not isinstance(record, StorageError) and record.session
+    ]
+    return min(found, key=lambda waiting: waiting.since, default=None)
+
+
+def _discoveries(discoveries: Discoveries, test_ids: Iterable[str] | None) -> Mapping[str, DiscoveryDocument | None]:
+    if test_ids is not None:
+        return {test_id: discoveries.read(test_id) for test_id in test_ids}
+    found = discoveries.read_all()
+    newest = max((document.asked_at for document in found.values()), default=None)
+    # a test that is not asked any more while others are was taken out of the settings
+    return {key: d for key, d in found.items() if newest and newest - d.asked_at < ASKED_WITH_THE_OTHERS}
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)

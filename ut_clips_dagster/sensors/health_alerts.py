@@ -1,0 +1,40 @@
+"""`health_alerts`: tells a person when something is no longer well, and when it is again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
+from pydantic import SecretStr
+
+from ut_clips_dagster.health.delivery import AlertMemory, send
+from ut_clips_dagster.health.findings import Limits, judge
+from ut_clips_dagster.health_facts import gather
+from ut_clips_dagster.resources import ArchiveResource
+from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensors.outcomes import TickError, failing_visibly
+
+INTERVAL_S = 60
+
+
+def health_alerts_sensor(alert_urls: Sequence[SecretStr], test_ids: Sequence[str]) -> SensorDefinition:
+    """The sensor; it sends no request to the API. That its daemon is dead only `ut-clips health --alert` can tell."""
+
+    @sensor(
+        name="health_alerts",
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Sends one message to UT_CLIPS_ALERT_URLS when something is not well, and one when it is again.",
+    )
+    @failing_visibly()
+    def health_alerts(context: SensorEvaluationContext, archive: ArchiveResource) -> SkipReason:
+        store = archive.store()
+        home = Path(context.instance.root_directory)
+        facts = gather(store, archive.table(), test_ids, context.instance, home, now_utc())
+        findings = judge(facts, Limits())
+        urls = [url.get_secret_value() for url in alert_urls]
+        failed = send(AlertMemory(store), urls, findings, facts.archive, facts.now)
+        if failed:
+            raise TickError(f"An alert cannot be delivered to {', '.join(failed)}; it is tried again at the next tick.")
+        return SkipReason("; ".join(finding.what for finding in findings) or "All is well.")
+
+    return health_alerts
