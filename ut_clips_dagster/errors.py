@@ -20,14 +20,21 @@ signed link.
     │   ├── LinkRefusedError      a link to a place we do not follow
     │   ├── MediaUnavailableError transport errors, 5xx, short bodies: worth another try
     │   └── NotAClipError         what came is no video, is empty, or is larger than allowed
+    ├── UnexpectedError           an exception that nobody foresaw, while one session was handled
     └── StorageError              the archive could not be read or written
+        ├── DamagedDocumentError  a session's document is not what was written
         ├── StorageConflictError  the name is taken by other bytes
         └── TableConflictError    other writers kept winning the metadata table's commit
 """
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 from ut_clips_dagster.plain_text import visible
+
+PACKAGE = Path(__file__).parent
 
 
 class ClipsError(Exception):
@@ -101,8 +108,16 @@ class NotAClipError(MediaError):
     """What came is not a video, is empty, or is larger than allowed."""
 
 
+class UnexpectedError(ClipsError):
+    """An exception that nobody foresaw: it costs the session that it befell, and is told with its type and place."""
+
+
 class StorageError(ClipsError):
     """The archive could not be read or written."""
+
+
+class DamagedDocumentError(StorageError):
+    """A session's document is not what was written; `ut-clips repair` mends it."""
 
 
 class StorageConflictError(StorageError):
@@ -111,3 +126,19 @@ class StorageConflictError(StorageError):
 
 class TableConflictError(StorageError):
     """The metadata table's commit lost against other writers more often than is retried."""
+
+
+def as_ours(error: Exception) -> ClipsError:
+    """The error itself where it is ours; else one that tells its type and place.
+
+    Its own text is not told: it may hold anything, a signed link, too.
+    """
+    if isinstance(error, ClipsError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if PACKAGE in Path(frame.filename).parents] or frames
+    place = f" in {Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
+    return UnexpectedError(
+        f"It ended in an unexpected {type(error).__name__}{place}. What is stored is kept, and it is tried again by "
+        "the sensors; if this stays, report it as a defect."
+    )

@@ -16,6 +16,7 @@ from dagster._core.storage.tags import (
 )
 
 from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.run_queue import IN_FLIGHT, PROGRESS_TAG
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 
@@ -47,12 +48,25 @@ def materialized_sessions(instance: DagsterInstance, asset: str) -> set[str]:
     return set(instance.get_materialized_partitions(AssetKey(asset)))
 
 
+def no_sessions(keys: Iterable[str]) -> list[str]:
+    """Partition keys that a person added and that name no session: nothing is ever asked for them."""
+    return [key for key in keys if not is_uuid(key)]
+
+
+def told_as_no_session(key: str) -> str:
+    """What a person is told of such a partition."""
+    return (
+        f"Partition {key[:80]!a} is no session: a key must be the session's UUID in lower case. "
+        "Nothing was requested for it. Delete the partition, and add the right key."
+    )
+
+
 def unfinished_sessions(instance: DagsterInstance, table: MetadataTable, order: Sequence[str]) -> list[str]:
-    """Partitions that Dagster does not show as materialized, or whose rows say that a clip is not stored."""
+    """Sessions that Dagster does not show as materialized, or whose rows say that a clip is not stored."""
     done = materialized_sessions(instance, CLIP_FILES)
     done &= materialized_sessions(instance, CLIP_METADATA)
     done -= set(table.unfinished()["session_id"])
-    return [session_id for session_id in order if session_id not in done]
+    return [session_id for session_id in order if session_id not in done and is_uuid(session_id)]
 
 
 def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[str]:

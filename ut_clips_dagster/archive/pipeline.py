@@ -33,6 +33,7 @@ from ut_clips_dagster.errors import (
     LinkExpiredError,
     NotFoundError,
     StorageError,
+    as_ours,
 )
 from ut_clips_dagster.results_api.models import ClipListing, now_utc
 from ut_clips_dagster.storage.metadata_table import MetadataTable
@@ -99,28 +100,41 @@ class ArchivePipeline:
                 pool.shutdown(wait=True, cancel_futures=True)
         self._table.compact()
 
+    def _guarded(self, session_id: str, handling: Iterator[SessionResult]) -> Iterator[SessionResult]:
+        """What happens to one session costs that session, not the batch: an unforeseen exception becomes its result."""
+        try:
+            yield from handling
+        except Exception as error:  # noqa: BLE001 - reported with its type and place, as the session's own error
+            self._poller.scheduler.drop_session(session_id)
+            self._work.pop(session_id, None)
+            yield _nothing_done(session_id, f"Session {session_id}: {as_ours(error)}")
+
     def _begin(self, session_ids: list[str], steps: Steps) -> Iterator[SessionResult]:
         for session_id in session_ids:
-            try:
-                self._work[session_id] = SessionWork(session_id, self._records.read(session_id), self._clock(), steps)
-            except StorageError as error:
-                yield SessionResult(
-                    session_id, SessionRecord.empty(session_id), 0, str(error), listed=False, rows_written=False
-                )
+            yield from self._guarded(session_id, self._read(session_id, steps))
         begun = [self._work[session_id] for session_id in session_ids if session_id in self._work]
         yield from self._complete_before([work for work in begun if work.record.is_complete])
         for work in begun:
-            if not steps.request:
-                if work.record.clip_list is None:
-                    work.errors.append(
-                        f"Session {work.session_id}: nothing is stored yet, so there are no rows to rebuild. "
-                        "Materialize clip_list first."
-                    )
-                yield from self._finish(work)
-            elif steps.relist or work.record.clip_list is None:
-                self._poller.scheduler.add_session(work.session_id)
-            else:
-                yield from self._request_clips(work)
+            yield from self._guarded(work.session_id, self._start(work))
+
+    def _read(self, session_id: str, steps: Steps) -> Iterator[SessionResult]:
+        try:
+            self._work[session_id] = SessionWork(session_id, self._records.read(session_id), self._clock(), steps)
+        except StorageError as error:
+            yield _nothing_done(session_id, str(error))
+
+    def _start(self, work: SessionWork) -> Iterator[SessionResult]:
+        if not work.steps.request:
+            if work.record.clip_list is None:
+                work.errors.append(
+                    f"Session {work.session_id}: nothing is stored yet, so there are no rows to rebuild. "
+                    "Materialize clip_list first."
+                )
+            yield from self._finish(work)
+        elif work.steps.relist or work.record.clip_list is None:
+            self._poller.scheduler.add_session(work.session_id)
+        else:
+            yield from self._request_clips(work)
 
     def _complete_before(self, complete: list[SessionWork]) -> Iterator[SessionResult]:
         """Report what is complete already, after making sure that its rows are there, too."""
@@ -128,10 +142,10 @@ class ArchivePipeline:
             return
         try:
             known = self._table.read([work.session_id for work in complete])
-        except StorageError:
-            return  # they are reported when their rows are written, or with the error of that
-        expected = all_clip_metadata(work.record for work in complete)
-        cut_off = differing_sessions(expected, known)  # by a kill between documents and rows; _finish writes them
+            expected = all_clip_metadata(work.record for work in complete)
+            cut_off = differing_sessions(expected, known)  # by a kill between documents and rows; _finish writes them
+        except Exception:  # noqa: BLE001 - each is reported when its rows are written, or with the error of that
+            return
         numbers = expected["session_id"].value_counts()
         for work in complete:
             if work.session_id not in cut_off:
@@ -152,11 +166,11 @@ class ArchivePipeline:
             elif isinstance(outcome, float):
                 self._wait(outcome)
             elif isinstance(outcome, SessionListed):
-                yield from self._listed(outcome)
+                yield from self._guarded(outcome.session_id, self._listed(outcome))
             elif isinstance(outcome, LinkIssued):
-                yield from self._link_issued(outcome, pool)
+                yield from self._guarded(outcome.session_id, self._link_issued(outcome, pool))
             else:
-                yield from self._given_up(outcome)
+                yield from self._guarded(outcome.session_id, self._given_up(outcome))
 
     def _wait(self, seconds: float) -> None:
         if seconds <= 0:
@@ -191,7 +205,13 @@ class ArchivePipeline:
                 self._records.write_listing(
                     session_id,
                     lambda before: merge_listing(
-                        before, session_id, listing.study_uuid, listing.clips, at, has_video=has_video
+                        before,
+                        session_id,
+                        listing.study_uuid,
+                        listing.clips,
+                        at,
+                        malformed=listing.malformed,
+                        has_video=has_video,
                     ),
                 )
                 work.record = self._records.read(session_id)
@@ -255,24 +275,27 @@ class ArchivePipeline:
     def _collect_downloads(self) -> Iterator[SessionResult]:
         for future in [f for f in self._downloads if f.done()]:
             link = self._downloads.pop(future)
-            work = self._work[link.session_id]
-            try:
-                stored = future.result()
-            except LinkExpiredError as error:
-                work.relinks[link.clip.clip_uuid] = asked = work.relinks.get(link.clip.clip_uuid, 0) + 1
-                if asked <= MAX_RELINKS:
-                    self._poller.scheduler.add_relink(link.work)
-                else:
-                    yield from self._problem(work, link.clip, "MISSING", f"{error} So did {MAX_RELINKS} new links.")
-            except ClipsError as error:
-                yield from self._problem(work, link.clip, "MISSING", str(error))
-            else:
-                work.clips_stored += 1
-                work.bytes_stored += stored.size_bytes
-                self._progress.clips_stored += 1
-                self._progress.bytes_stored += stored.size_bytes
-                yield from self._clip_done(work, link.clip)
+            if work := self._work.get(link.session_id):  # else it was given up by an unforeseen exception
+                yield from self._guarded(link.session_id, self._downloaded(work, link, future))
         report(self._progress)
+
+    def _downloaded(self, work: SessionWork, link: LinkIssued, future: Future[StoredClip]) -> Iterator[SessionResult]:
+        try:
+            stored = future.result()
+        except LinkExpiredError as error:
+            work.relinks[link.clip.clip_uuid] = asked = work.relinks.get(link.clip.clip_uuid, 0) + 1
+            if asked <= MAX_RELINKS:
+                self._poller.scheduler.add_relink(link.work)
+            else:
+                yield from self._problem(work, link.clip, "MISSING", f"{error} So did {MAX_RELINKS} new links.")
+        except ClipsError as error:
+            yield from self._problem(work, link.clip, "MISSING", str(error))
+        else:
+            work.clips_stored += 1
+            work.bytes_stored += stored.size_bytes
+            self._progress.clips_stored += 1
+            self._progress.bytes_stored += stored.size_bytes
+            yield from self._clip_done(work, link.clip)
 
     def _problem(self, work: SessionWork, clip: ListedClip, status: ClipState, message: str) -> Iterator[SessionResult]:
         work.problems.append(ClipProblem(clip_uuid=clip.clip_uuid, status=status, error=message, at=now_utc()))
@@ -289,7 +312,7 @@ class ArchivePipeline:
             work.errors.append(
                 f"Session {session_id}: not begun, as the run's time is used up. It is tried again by the sensors."
             )
-            yield from self._finish(work)
+            yield from self._guarded(session_id, self._finish(work))
 
     def _finish(self, work: SessionWork) -> Iterator[SessionResult]:
         """Write what is known of a session, whatever the outcome, and report it."""
@@ -306,13 +329,17 @@ class ArchivePipeline:
         except StorageError as error:
             work.errors.append(f"Session {session_id}: {error}")
         del self._work[session_id]
-        if work.steps.download and not work.errors and not work.problems and not work.record.is_complete:
+        if work.steps.download and not work.errors and not work.problems and work.record.missing:
             work.errors.append(f"Session {session_id}: another run found more clips meanwhile, and stores them.")
         result = work.result(self._clock() - work.begun_at, rows)
         self._progress.sessions_done += 1
         self._progress.sessions_unfinished += result.error is not None
         report(self._progress)
         yield result
+
+
+def _nothing_done(session_id: str, error: str) -> SessionResult:
+    return SessionResult(session_id, SessionRecord.empty(session_id), 0, error, listed=False, rows_written=False)
 
 
 def _generation(event: LinkIssued | ClipGivenUp, issued_at: datetime | None) -> Generation:

@@ -20,9 +20,15 @@ from ut_clips_dagster.archive.scheduler import (
     Scheduler,
     WaitUntil,
 )
-from ut_clips_dagster.errors import ClipGenerationError, ClipNotReadyError, ClipsError, InvalidAnswerError
+from ut_clips_dagster.errors import (
+    ClipGenerationError,
+    ClipNotReadyError,
+    ClipsError,
+    InvalidAnswerError,
+    as_ours,
+)
 from ut_clips_dagster.results_api.client import ResultsApi
-from ut_clips_dagster.results_api.models import ClipListing, ClipStatus, now_utc
+from ut_clips_dagster.results_api.models import ClipDetails, ClipListing, ClipStatus, now_utc
 from ut_clips_dagster.results_api.pacing import MAX_WAIT_S, Operation
 from ut_clips_dagster.results_api.window import Window
 
@@ -207,25 +213,17 @@ class ClipPoller:
     def _list(self, session_id: str) -> SessionListed:
         try:
             return SessionListed(session_id, self._api.list_clips(session_id))
-        except ClipsError as error:
-            return SessionListed(session_id, error)
+        except Exception as error:  # noqa: BLE001 - whatever an answer does to us costs its session, and is reported
+            return SessionListed(session_id, as_ours(error))
 
     def _request(self, work: ClipWork) -> PollEvent | float:
         work.requests += 1
         if work.first_started_at is None:
             work.first_started_at = self._clock()
         try:
-            details = self._api.request_clip(work.session_id, work.clip.clip_uuid)
-            if details.clip_uuid != work.clip.clip_uuid:
-                raise InvalidAnswerError(
-                    f"The Results API answered for clip {details.clip_uuid} when asked for {work.clip.clip_uuid}."
-                )
-            if details.status is ClipStatus.GENERATED and details.clip_url is None:
-                raise InvalidAnswerError(
-                    f"The Results API says clip {work.clip.clip_uuid} is GENERATED, without a link."
-                )
-        except ClipsError as error:
-            return self._given_up(work, error)
+            details = self._ask(work)
+        except Exception as error:  # noqa: BLE001 - the same for a clip
+            return self._given_up(work, as_ours(error))
         now = self._clock()
         what = f"Clip {work.clip.clip_uuid} of session {work.session_id}"
         if details.status is ClipStatus.GENERATED and details.clip_url is not None:
@@ -252,6 +250,17 @@ class ClipPoller:
                 "It is tried again by the sensors; if it stays, open the clip at UserTesting."
             ),
         )
+
+    def _ask(self, work: ClipWork) -> ClipDetails:
+        clip_uuid = work.clip.clip_uuid
+        details = self._api.request_clip(work.session_id, clip_uuid)
+        if details.clip_uuid != clip_uuid:
+            raise InvalidAnswerError(
+                f"The Results API answered for clip {details.clip_uuid} when asked for {clip_uuid}."
+            )
+        if details.status is ClipStatus.GENERATED and details.clip_url is None:
+            raise InvalidAnswerError(f"The Results API says clip {clip_uuid} is GENERATED, without a link.")
+        return details
 
     def _given_up(self, work: ClipWork, error: ClipsError) -> ClipGivenUp:
         return ClipGivenUp(work.session_id, work.clip, error, work.requests, self._waited_s(work))

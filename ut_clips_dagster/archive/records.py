@@ -21,7 +21,7 @@ from ut_clips_dagster.archive.documents import (
     SessionRecord,
     StoredClip,
 )
-from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.errors import DamagedDocumentError, StorageError
 from ut_clips_dagster.storage.store import Store
 
 DocumentT = TypeVar("DocumentT", bound=Document)
@@ -231,7 +231,7 @@ class SessionRecords:
         try:
             return _parse(session_id, model, content)
         except ValueError:
-            raise StorageError(
+            raise DamagedDocumentError(
                 f"{self._path(session_id, name)} in {self._store.uri} is damaged. "
                 f"Run `ut-clips verify` to see what else is, and `ut-clips repair --session {session_id}`."
             ) from None

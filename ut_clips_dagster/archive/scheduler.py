@@ -135,6 +135,13 @@ class Scheduler:
         dropped, self._unlisted = list(self._unlisted), deque()
         return dropped
 
+    def drop_session(self, session_id: str) -> None:
+        """Ask for nothing more of a session."""
+        self._unlisted = deque(each for each in self._unlisted if each != session_id)
+        self._unstarted = deque(work for work in self._unstarted if work.session_id != session_id)
+        self._ready = deque(work for work in self._ready if work.session_id != session_id)
+        self._generating = [work for work in self._generating if work.session_id != session_id]
+
     def add_clip(self, session_id: str, clip: ListedClip) -> None:
         """A clip whose generation is to be requested."""
         self._clips_found += self._sessions_listed > 0

@@ -21,12 +21,19 @@ from dagster import (
 
 from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
-from ut_clips_dagster.assets.checks import check_results
+from ut_clips_dagster.assets.checks import MAX_CHECK_S, check_results, rotated
 from ut_clips_dagster.assets.event_metadata import event_metadata, table
 from ut_clips_dagster.assets.run_plan import plan_and_cost
 from ut_clips_dagster.assets.specs import check_specs, clip_specs
-from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
-from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.known_sessions import (
+    CLIP_FILES,
+    CLIP_LIST,
+    CLIP_METADATA,
+    CLIP_URLS,
+    no_sessions,
+    told_as_no_session,
+)
+from ut_clips_dagster.partitions import SESSIONS, sessions
 from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
@@ -38,11 +45,6 @@ STOP_STARTING_AFTER_S = 5 * 3600.0
 """A batch begins no further session an hour before run monitoring ends its run (`max_runtime_seconds`: 6 h)."""
 MAX_KEY = 80
 """Letters shown of a partition's key: a person may have typed anything."""
-
-NOT_A_SESSION = (
-    "The partition's key is no session: it must be the session's UUID in lower case. Nothing was requested for it. "
-    "Delete the partition and add the right key."
-)
 
 RunEvent = MaterializeResult[Any] | AssetCheckResult
 
@@ -63,9 +65,13 @@ def clip_assets(
     archive: ArchiveResource,
 ) -> Iterator[RunEvent]:
     """Archive the sessions of this run, and log each one's materializations the moment it is complete."""
+    if not context.selected_asset_keys and not _has_partitions(context):  # checks alone
+        known = [key for key in context.instance.get_dynamic_partitions(SESSIONS) if is_uuid(key)]
+        yield from check_results(context, archive, rotated(known), max_s=MAX_CHECK_S)
+        return
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     keys = list(context.partition_keys)
-    errors = {key: NOT_A_SESSION for key in keys if not is_uuid(key)}
+    errors = {key: told_as_no_session(key) for key in no_sessions(keys)}
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
     batch = _batch(context.instance, context.run) if is_batch(context.run.tags) else None
@@ -157,6 +163,10 @@ def _failure(errors: dict[str, str], of: int) -> Failure:
         },
         allow_retries=False,
     )
+
+
+def _has_partitions(context: AssetExecutionContext) -> bool:
+    return context.has_partition_key or context.has_partition_key_range
 
 
 def _others_selected(context: AssetExecutionContext) -> bool:

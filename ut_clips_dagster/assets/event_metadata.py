@@ -59,6 +59,7 @@ def _clip_list(result: SessionResult, listing: ClipListDocument) -> EventMetadat
     return {
         "clips": len(listing.listed),
         "clips_deleted_upstream": gone,
+        "clips_malformed": len(listing.malformed),
         "has_video": listing.has_video,
         "study_uuid": listing.study_uuid,
         "listed_at": _at(listing),

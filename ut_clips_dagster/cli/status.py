@@ -17,7 +17,7 @@ from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
-from ut_clips_dagster.known_sessions import QueueProgress, queue_progress
+from ut_clips_dagster.known_sessions import QueueProgress, queue_progress, told_as_no_session
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.settings import load_settings
@@ -45,6 +45,8 @@ class Status:
     rest: Plan
     unfinished_sessions: tuple[UnfinishedSession, ...]
     """At most `MAX_LISTED` of them."""
+    no_sessions: tuple[str, ...] = ()
+    """Partition keys that are no session's; at most `MAX_LISTED` of them."""
 
 
 def read_status(instance: DagsterInstance | None, table: MetadataTable, store: Store) -> Status:
@@ -68,6 +70,7 @@ def read_status(instance: DagsterInstance | None, table: MetadataTable, store: S
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
         rest=plan_for(sessions.listed, rows, sessions.unfinished),
         unfinished_sessions=tuple(explained),
+        no_sessions=sessions.no_sessions[:MAX_LISTED],
     )
 
 
@@ -122,6 +125,8 @@ def _print(status: Status) -> None:
         say(f"  {session.reason}")
         for clip in session.clips:
             say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
+    for key in status.no_sessions[:MAX_SHOWN]:
+        say(told_as_no_session(key))
     if status.unfinished > MAX_SHOWN:
         console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
 

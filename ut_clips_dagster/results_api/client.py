@@ -20,7 +20,8 @@ from ut_clips_dagster.errors import (
     ResultsApiError,
 )
 from ut_clips_dagster.results_api.auth import BearerAuth, TokenSource
-from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage
+from ut_clips_dagster.results_api.decoding import decode_json
+from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage, reason_of
 from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
 from ut_clips_dagster.results_api.proxies import transport_to
 from ut_clips_dagster.results_api.redaction import redact_http_logs
@@ -103,9 +104,12 @@ class ResultsApi:
         what = f"the sessions of test {test_id}"
         params: dict[str, str | int] = {"testId": test_id, "limit": limit, "offset": offset}
         try:
-            return self._get(Operation.LIST_SESSIONS, "sessionResults", SessionPage, what, params)
+            page = self._get(Operation.LIST_SESSIONS, "sessionResults", SessionPage, what, params)
         except NotFoundError as error:
             raise NotFoundError(f"{error} Correct this test ID in USERTESTING_TEST_IDS, or remove it there.") from None
+        if page.test_id not in (None, test_id):
+            raise InvalidAnswerError(f"The Results API answered for test {page.test_id} when asked for {what}.")
+        return page
 
     def list_clips(self, session_id: str) -> ClipListing:
         """All clips of a session.
@@ -159,12 +163,11 @@ class ResultsApi:
         if response.status_code != httpx.codes.OK:
             raise _refusal(response.status_code, what)
         try:
-            return model.model_validate_json(response.content)
-        except ValidationError as error:
-            detail = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in detail["loc"]) or "the body"
+            return model.model_validate(decode_json(response.content))
+        except ValueError as error:  # pydantic's ValidationError is one
+            reason = reason_of(error) if isinstance(error, ValidationError) else f"the body is no JSON: {error}"
             raise InvalidAnswerError(
-                f"The Results API's answer for {what} is not what its document says: {where}: {detail['msg'][:200]}."
+                f"The Results API's answer for {what} is not what its document says: {reason[:300]}."
             ) from None
 
 

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ut_clips_dagster.results_api.counters import Counters
+
 DEFAULT_LIMIT = 10
 DEFAULT_PERIOD_S = 60.0
 MAX_JITTER_S = 0.1
@@ -48,6 +50,7 @@ class Window:
     _not_before: float = field(default=0.0, init=False)
     _sent_at: float | None = field(default=None, init=False)
     _request_takes_s: float = field(default=0.0, init=False)
+    _in_ms: bool = field(default=False, init=False)
 
     @property
     def period_s(self) -> float:
@@ -80,14 +83,14 @@ class Window:
 
     def observe(self, now: float, status: int, headers: Mapping[str, str]) -> None:
         """Learn from an answer's counters; a 429 without them waits for Retry-After, the known reset, or 60 s."""
-        reset_s = seconds(headers.get("x-ratelimit-reset"))
-        remaining = seconds(headers.get("x-ratelimit-remaining"))
-        if limit := seconds(headers.get("x-ratelimit-limit")):
-            self.limit = max(1, int(limit))
+        told = Counters.of(headers, in_ms=self._in_ms)
+        self._in_ms = told.in_ms
+        if told.limit is not None:
+            self.limit = told.limit
         if status == TOO_MANY_REQUESTS:
-            self._refused(now, reset_s, seconds(headers.get("retry-after")))
-        elif reset_s is not None and remaining is not None:
-            self._learn(now, int(remaining), reset_s)
+            self._refused(now, told.reset_s, told.retry_after_s)
+        elif told.reset_s is not None and told.remaining is not None:
+            self._learn(now, told.remaining, told.reset_s)
 
     def delay_s(self, now: float) -> float:
         """Seconds until a request may be sent; 0 when it may be sent now."""
@@ -157,8 +160,10 @@ class Told:
     @classmethod
     def by(cls, now: float, headers: Mapping[str, str]) -> Told | None:
         """None when the counters are missing or cannot be read."""
-        remaining, reset_s = seconds(headers.get("x-ratelimit-remaining")), seconds(headers.get("x-ratelimit-reset"))
-        return None if remaining is None or reset_s is None else cls(int(remaining), now + reset_s)
+        told = Counters.of(headers)
+        if told.remaining is None or told.reset_s is None:
+            return None
+        return cls(told.remaining, now + told.reset_s)
 
     def is_over(self, now: float) -> bool:
         """Whether the window may be over: `reset` is rounded up, so it may end up to a second before it told."""
@@ -167,11 +172,3 @@ class Told:
     def continues(self, before: Told) -> bool:
         """Whether it goes on counting down in the same window."""
         return self.remaining < before.remaining and abs(self.ends_at - before.ends_at) <= RESET_ROUNDING_S
-
-
-def seconds(value: str | None) -> float | None:
-    """A header's number, never below 0; None when it is missing or no number."""
-    try:
-        return max(0.0, float(value)) if value is not None else None
-    except ValueError:
-        return None

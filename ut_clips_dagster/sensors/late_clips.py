@@ -24,7 +24,7 @@ from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.known_sessions import CLIP_LIST, check_archive_is_there, sessions_in_flight
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
-from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
+from ut_clips_dagster.results_api.models import UtcDatetime, is_uuid, now_utc
 from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import run_requests
 
@@ -35,6 +35,8 @@ MAX_SESSIONS_PER_TICK = 20
 MAX_READ_PER_TICK = 500
 MAX_DUE_PER_TICK = 5 * MAX_SESSIONS_PER_TICK
 """Due sessions looked at in a tick: most of those that a run touched turn out to need nothing."""
+REMEMBERED = 20
+"""Names of partitions that the cursor keeps."""
 ASK_AGAIN_AFTER = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,9 @@ class Cursor(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    seen: int = 0
-    """How many partitions it has looked at."""
+    last_seen: tuple[str, ...] = ()
+    """The last partitions it has looked at, in Dagster's order, in which new ones come last: by name, as a number would
+    shift with each partition that is deleted. Should all of these be deleted, all others are looked at again."""
     due: dict[str, UtcDatetime] = {}
     """When each session of the last 30 days, and each that a run has just listed, is to be looked at."""
     event: int | None = None
@@ -74,15 +77,17 @@ def plan_relists(  # noqa: PLR0913, PLR0917 - a pure function of all it depends 
 
     Args:
         cursor: what is remembered.
-        order: all partition keys.
+        order: all sessions' keys in Dagster's order.
         records: the sessions' documents.
         in_flight: sessions that a run holds; they wait.
         now: the present moment.
         touched: sessions that a run held since the last tick; one that was killed may have listed a new clip and told
             nobody, so they are looked at once more.
     """
+    known = set(order)
     due = dict.fromkeys(touched, now + ASK_AGAIN_AFTER) | cursor.due
-    fresh = order[cursor.seen : cursor.seen + MAX_READ_PER_TICK]
+    due = {session_id: at for session_id, at in due.items() if session_id in known}  # others were deleted
+    fresh = unseen(order, cursor.last_seen)[:MAX_READ_PER_TICK]
     for session_id, record in _read(records, fresh):
         if (at := next_relist(record) if record else now + ASK_AGAIN_AFTER) is not None:
             due[session_id] = at
@@ -101,7 +106,21 @@ def plan_relists(  # noqa: PLR0913, PLR0917 - a pure function of all it depends 
             del due[session_id]
         else:
             due[session_id] = again
-    return cursor.model_copy(update={"seen": cursor.seen + len(fresh), "due": due}), wanted
+    last_seen = tuple([*(key for key in cursor.last_seen if key in known), *fresh][-REMEMBERED:])
+    return cursor.model_copy(update={"last_seen": last_seen, "due": due}), wanted
+
+
+def unseen(order: Sequence[str], last_seen: Sequence[str]) -> Sequence[str]:
+    """What follows the partitions that were looked at last.
+
+    They stood one after the other, and deletions keep it so: one that was deleted and added again stands behind others
+    that were not looked at yet, and does not count.
+    """
+    remembered = set(last_seen)
+    start = next((index for index, key in enumerate(order) if key in remembered), 0)
+    while start < len(order) and order[start] in remembered:
+        start += 1
+    return order[start:]
 
 
 def _read(records: SessionRecords, session_ids: Sequence[str]) -> Iterator[tuple[str, SessionRecord | None]]:
@@ -146,9 +165,10 @@ def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> Sen
         check_archive_is_there(context.instance, archive.table())
         order = context.instance.get_dynamic_partitions(SESSIONS)
         in_flight = sessions_in_flight(context.instance, order)
+        session_ids = [key for key in order if is_uuid(key)]
         before = Cursor.read(context.cursor)
         event, touched = touched_sessions(context.instance, before.event)
-        cursor, wanted = plan_relists(before, order, archive.records(), in_flight, now_utc(), touched)
+        cursor, wanted = plan_relists(before, session_ids, archive.records(), in_flight, now_utc(), touched)
         cursor = cursor.model_copy(update={"event": event})
         if not wanted:
             reason = f"No session is due; {len(cursor.due)} will be."

@@ -14,7 +14,13 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import (
+    check_archive_is_there,
+    no_sessions,
+    sessions_in_flight,
+    told_as_no_session,
+    unfinished_sessions,
+)
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
@@ -27,6 +33,7 @@ INTERVAL_S = 60
 RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """Waiting time before each retry; after the last one a session stays failed and visible until a person acts."""
 MAX_SESSIONS_PER_TICK = 500
+MAX_KEYS_TOLD = 3
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +129,7 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
                 reason += (
                     f" Materialize them by hand; the longest waiting is session {given_up[0]}. Why: ut-clips status."
                 )
+            reason += "".join(f" {told_as_no_session(key)}" for key in no_sessions(order)[:MAX_KEYS_TOLD])
             return SensorResult(skip_reason=reason, cursor=cursor)
         return SensorResult(
             run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session")), cursor=cursor

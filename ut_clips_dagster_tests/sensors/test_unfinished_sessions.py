@@ -128,3 +128,14 @@ def test_an_unreadable_cursor_starts_the_retries_over(platform: TestPlatform) ->
     result = tick(platform, "unfinished_sessions", cursor="garbage")
 
     assert "12 unfinished, none due" in skip_reason(result)
+
+
+def test_a_key_that_is_no_session_is_named_and_never_tried(platform: TestPlatform) -> None:
+    platform.add_partitions(["typed by hand"])
+
+    first = tick(platform, "unfinished_sessions")
+    second = tick(platform, "unfinished_sessions", long_ago(first.cursor))
+
+    assert "0 unfinished" in skip_reason(first)
+    assert "Partition 'typed by hand' is no session" in skip_reason(first)
+    assert not second.run_requests

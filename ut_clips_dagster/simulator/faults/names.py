@@ -21,6 +21,7 @@ class FaultName(str, Enum):
     HTML = "html"
     UNKNOWN_FIELDS = "unknown_fields"
     UNKNOWN_STATUS = "unknown_status"
+    REPLACED = "replaced"
     RESET = "reset"
     STALL = "stall"
     SLOW_BODY = "slow_body"
@@ -74,6 +75,11 @@ _KINDS: dict[FaultName, _Kind] = {
     FaultName.HTML: _Kind(API_OPERATIONS, "200 with an HTML page"),
     FaultName.UNKNOWN_FIELDS: _Kind(API_OPERATIONS, "the right answer with fields that no document names"),
     FaultName.UNKNOWN_STATUS: _Kind(_CLIP, "a clip's status that no document names (QUEUED), without a link"),
+    FaultName.REPLACED: _Kind(
+        API_OPERATIONS,
+        "the right answer with another `value` (JSON, as it is) `at` a place such as clips.0.name, or without it; "
+        "at header.retry-after: that header",
+    ),
     FaultName.RESET: _Kind(API_OPERATIONS | _MEDIA, "half of the answer, then a TCP reset"),
     FaultName.STALL: _Kind(API_OPERATIONS | _MEDIA, "the connection stays open and no answer comes"),
     FaultName.SLOW_BODY: _Kind(_MEDIA, "the body in 16 pieces, delay_s real seconds apart"),

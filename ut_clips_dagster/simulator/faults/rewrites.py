@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
@@ -10,6 +11,7 @@ from ut_clips_dagster.simulator.faults.names import FaultName
 
 Json = dict[str, "Json"] | list["Json"] | str | float | bool | None
 Rewrite = Callable[[bytes], bytes]
+_PLACE = "the value in whose place another is put"
 
 
 class Rewritten:
@@ -61,6 +63,27 @@ def _unknown_status(body: bytes) -> bytes:
         return body
     answer.pop("clipUrl", None)
     return json.dumps({**answer, "status": "QUEUED"}).encode()
+
+
+def replacing(at: str, value: str | None) -> Rewrite:
+    """A rewrite that puts other JSON in the place of one value, or takes it out; a place that is not there stays so."""
+    *path, last = [int(part) if part.isdecimal() else part for part in at.split(".")]
+
+    def rewrite(body: bytes) -> bytes:
+        answer: Any = json.loads(body)
+        holder = answer
+        try:
+            for part in path:
+                holder = holder[part]
+            if value is None:
+                del holder[last]
+            else:
+                holder[last] = _PLACE
+        except (KeyError, IndexError, TypeError):
+            return body
+        return json.dumps(answer).replace(json.dumps(_PLACE), value or "").encode()
+
+    return rewrite
 
 
 REWRITES: dict[FaultName, Rewrite] = {
