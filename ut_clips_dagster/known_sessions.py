@@ -6,9 +6,10 @@ Imports little: `ut-clips status` must not wait for the definitions and the clie
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -17,6 +18,7 @@ from dagster._core.storage.tags import (
 
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.run_queue import IN_FLIGHT, PROGRESS_TAG
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 
 USERTESTING_SESSIONS = "usertesting_sessions"
@@ -29,13 +31,6 @@ RELIST = "relist_clips"
 RELIST_OP = "relist_sessions"
 """Its op; Dagster takes no code location in which two things have one name."""
 
-IN_FLIGHT = [
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 UNSUCCESSFUL = [*IN_FLIGHT, DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE]
 
 
@@ -100,12 +95,38 @@ def sessions_to_relist(run_config: Mapping[str, Any]) -> list[str]:
     return list(config.get("sessions", []))
 
 
+@dataclass(frozen=True)
+class QueueProgress:
+    """What runs and what waits."""
+
+    running: tuple[str, ...]
+    """How far each run under way is, as it told last."""
+    queued_runs: int
+    queued_sessions: int
+
+
+def queue_progress(runs: Iterable[DagsterRun], order: Sequence[str]) -> QueueProgress:
+    """How far the runs in flight are. Pure."""
+    runs = list(runs)
+    queued = [run for run in runs if run.status in (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED)]
+    running = [run for run in runs if run not in queued]
+    return QueueProgress(
+        tuple(run.tags.get(PROGRESS_TAG) or run.tags.get(PARTITION_NAME_TAG, "begun") for run in running),
+        len(queued),
+        len(_sessions_of(queued, order)),
+    )
+
+
 def _sessions_of_runs(
     instance: DagsterInstance, order: Sequence[str], statuses: Sequence[DagsterRunStatus]
 ) -> set[str]:
+    return _sessions_of(instance.get_runs(RunsFilter(statuses=statuses)), order)
+
+
+def _sessions_of(runs: Iterable[DagsterRun], order: Sequence[str]) -> set[str]:
     position = {key: index for index, key in enumerate(order)}
     sessions: set[str] = set()
-    for run in instance.get_runs(RunsFilter(statuses=statuses)):
+    for run in runs:
         if key := run.tags.get(PARTITION_NAME_TAG):
             sessions.add(key)
         first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)

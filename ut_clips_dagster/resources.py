@@ -12,7 +12,7 @@ from ut_clips_dagster.archive.discovery import Discoveries
 from ut_clips_dagster.archive.documents import ListedClip
 from ut_clips_dagster.archive.downloads import Downloader
 from ut_clips_dagster.archive.pipeline import ArchivePipeline
-from ut_clips_dagster.archive.poller import ClipPoller, LinkIssued
+from ut_clips_dagster.archive.poller import Batch, ClipPoller, LinkIssued
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.scheduler import PollingPolicy
 from ut_clips_dagster.errors import SettingsError
@@ -91,9 +91,13 @@ class ClipPollingResource(ConfigurableResource[None]):
         with self.api.client() as client:
             return self.poller(client).poll_clip(session_id, clip)
 
-    def poller(self, client: ResultsApi, *, interactive: bool = True) -> ClipPoller:
-        """A poller for a batch; see `ClipPoller`."""
-        return ClipPoller(client, self.policy, interactive=interactive)
+    def poller(
+        self,
+        client: ResultsApi,
+        batch: Batch | None = None,
+    ) -> ClipPoller:
+        """A poller for sessions by hand, or for a batch; see `ClipPoller`."""
+        return ClipPoller(client, self.policy, batch=batch)
 
 
 class ArchiveResource(ConfigurableResource[None]):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from ut_clips_dagster.cli.archive import QUIET
@@ -21,6 +22,8 @@ from ut_clips_dagster.settings import Settings, load_settings
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer, media_file
 
 TIME_SCALE = 200.0
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__"), JOB)
+"""Where a queued run comes from, as Dagster must know."""
 ASSETS = ("clip_list", "clip_urls", "clip_files", "clip_metadata")
 
 

@@ -12,12 +12,15 @@ from dagster import (
     AssetMaterialization,
     AssetObservation,
     BackfillPolicy,
+    DagsterInstance,
+    DagsterRun,
     Failure,
     MaterializeResult,
     OpExecutionContext,
     multi_asset,
 )
 
+from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import MAX_CHECK_S, check_results, rotated
 from ut_clips_dagster.assets.event_metadata import event_metadata, table
@@ -37,8 +40,8 @@ from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.run_launcher import mark, this_process
+from ut_clips_dagster.run_queue import POOL, by_hand_looker, make_room
 
-POOL = "usertesting_api"
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 BACKFILL_SESSIONS_PER_RUN = 10
 STOP_STARTING_AFTER_S = 5 * 3600.0
@@ -76,6 +79,7 @@ def clip_assets(
     errors = {key: told_as_no_session(key) for key in no_sessions(keys)}
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
+    batch = batch_of(context.instance, context.run) if is_batch(context.run.tags) else None
     uri, steps = archive.store().uri, steps_for(selected)
     tells_plan = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
@@ -84,7 +88,7 @@ def clip_assets(
         results_api.client() as client,
         plan_and_cost(context, archive.records(), session_ids, client.pacer) if tells_plan else nullcontext(),
     ):
-        poller = clip_polling.poller(client, interactive=alone)
+        poller = clip_polling.poller(client, batch)
         pipeline = archive.pipeline(poller, results_api.api_url, ended_by_others(context.instance, context.run.run_id))
         for result in pipeline.run(session_ids, steps, time.monotonic() + STOP_STARTING_AFTER_S):
             if result.error:
@@ -106,6 +110,11 @@ def clip_assets(
         yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
             log_result(context, result, selected, uri)
+
+
+def batch_of(instance: DagsterInstance, run: DagsterRun) -> Batch:
+    """What a batch asks the instance, and tells it."""
+    return Batch(by_hand_looker(instance), lambda: make_room(instance, run.run_id))
 
 
 def steps_for(selected: set[str]) -> Steps:

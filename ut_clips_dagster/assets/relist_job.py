@@ -21,8 +21,8 @@ from ut_clips_dagster.archive.documents import SessionRecord, same_clips
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.clips import (
     ORDER,
-    POOL,
     STOP_STARTING_AFTER_S,
+    batch_of,
     failure,
     kept,
     log_reason,
@@ -32,6 +32,7 @@ from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
 from ut_clips_dagster.known_sessions import CLIP_LIST, RELIST, RELIST_OP, no_sessions, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.run_launcher import mark, this_process
+from ut_clips_dagster.run_queue import POOL
 
 
 class Relist(Config):
@@ -56,7 +57,7 @@ def relist_op(
     before: dict[str, SessionRecord] = {}
     uri = archive.store().uri
     with stopping_silently(), results_api.client() as client:
-        poller = clip_polling.poller(client, interactive=False)
+        poller = clip_polling.poller(client, batch_of(context.instance, context.run))
         pipeline = archive.pipeline(poller, results_api.api_url, ended_by_others(context.instance, context.run_id))
         for result in pipeline.run(session_ids, Steps(), time.monotonic() + STOP_STARTING_AFTER_S):
             if result.from_documents:  # it is shown as done, and stays so whatever becomes of this run

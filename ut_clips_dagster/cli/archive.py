@@ -33,6 +33,7 @@ from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET, ResultsApi
 from ut_clips_dagster.results_api.models import SessionSummary, is_uuid, now_utc, parse_uuid
 from ut_clips_dagster.run_launcher import end_gone_runs
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.sensors.run_requests import pieces
 
@@ -83,7 +84,11 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
     failures: list[str] = []
     with watching(len(wanted)), signals_kept() as ending:
         for piece in _bridged(wanted, order, bridged):
-            span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
+            span = {
+                ASSET_PARTITION_RANGE_START_TAG: piece[0],
+                ASSET_PARTITION_RANGE_END_TAG: piece[-1],
+                BATCH_TAG: AT_WORK,
+            }
             run = job.execute_in_process(
                 instance=platform.instance,
                 partition_key=piece[0] if len(piece) == 1 else None,

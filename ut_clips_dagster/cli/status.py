@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 import typer
-from dagster import DagsterInstance
+from dagster import DagsterInstance, RunsFilter
 from rich.table import Table
 
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
@@ -17,7 +17,9 @@ from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
-from ut_clips_dagster.known_sessions import told_as_no_session
+from ut_clips_dagster.known_sessions import QueueProgress, queue_progress, told_as_no_session
+from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
@@ -37,6 +39,7 @@ class Status:
     archived: int
     unfinished: int
     in_flight: int
+    queue: QueueProgress
     clips: dict[str, int]
     size_bytes: int
     rest: Plan
@@ -62,12 +65,20 @@ def read_status(instance: DagsterInstance | None, table: MetadataTable, store: S
         archived=len(sessions.known) - len(sessions.unfinished),
         unfinished=len(sessions.unfinished),
         in_flight=len(sessions.in_flight.intersection(sessions.unfinished)),
+        queue=_queue(instance),
         clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
         rest=plan_for(sessions.listed, rows, sessions.unfinished),
         unfinished_sessions=tuple(explained),
         no_sessions=sessions.no_sessions[:MAX_LISTED],
     )
+
+
+def _queue(instance: DagsterInstance | None) -> QueueProgress:
+    if instance is None:
+        return QueueProgress((), 0, 0)
+    runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
+    return queue_progress(runs, instance.get_dynamic_partitions(SESSIONS))
 
 
 def plan_for(listed: AbstractSet[str], rows: pd.DataFrame, wanted: Sequence[str]) -> Plan:
@@ -98,6 +109,10 @@ def _print(status: Status) -> None:
     shown.add_row("sessions", f"{status.sessions:,}")
     shown.add_row("  archived", f"{status.archived:,}")
     shown.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
+    for progress in status.queue.running:
+        shown.add_row("  run under way", progress)
+    if status.queue.queued_runs:
+        shown.add_row("  runs queued", f"{status.queue.queued_runs:,} for {status.queue.queued_sessions:,} sessions")
     shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
         shown.add_row(cell(f"  {state}"), f"{count:,}")

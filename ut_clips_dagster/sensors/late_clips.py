@@ -32,10 +32,12 @@ from ut_clips_dagster.known_sessions import (
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, is_uuid, now_utc
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 
-PRIORITY = 0
+PRIORITY = -3
+TAGS = {PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips", BATCH_TAG: AT_WORK}
 INTERVAL_S = 1800
 """Few runs of many sessions: a run costs Dagster's storage 0.3 MB, and the first of the times is an hour."""
 MAX_SESSIONS_PER_TICK = 60
@@ -184,7 +186,8 @@ def late_clips_sensor() -> SensorDefinition:
         return SensorResult(
             run_requests=[
                 RunRequest(
-                    run_config=relist_config(wanted), tags={PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips"}
+                    run_config=relist_config(wanted),
+                    tags={PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips", BATCH_TAG: AT_WORK},
                 )
             ],
             cursor=cursor.model_dump_json(),

@@ -8,8 +8,11 @@ from typing import Any
 from dagster import (
     AssetMaterialization,
     AssetObservation,
+    DagsterInstance,
+    DagsterRunStatus,
     DefaultSensorStatus,
     MetadataValue,
+    RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -29,9 +32,9 @@ from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, UtcDatetime, now_utc
 from ut_clips_dagster.sensors.outcomes import failing_visibly, is_archiving, why_unread
-from ut_clips_dagster.sensors.run_requests import run_requests
+from ut_clips_dagster.sensors.run_requests import REASON_TAG, run_requests
 
-PRIORITY = 2
+PRIORITY = -1
 OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
 READ_TO_END_EVERY = timedelta(days=1)
@@ -46,6 +49,10 @@ A new session costs Dagster five events, a partition and a share of a run, 0.06 
 lists all partitions four times (0.4 s each at 100,000). Measured: 3.0 s, 3.6 s and 2.7 s (docs/scale.md)."""
 FEWEST_NEW_PER_TICK = 10
 """Ten in five minutes are as many as the request budget archives, at two clips a session."""
+
+ENOUGH_QUEUED = 2
+"""So many runs of new sessions in the queue last longer than a tick's interval: nothing is gained by finding more."""
+REASON = "new session"
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +198,12 @@ def take_sessions(
     return events
 
 
+def enough_queued(instance: DagsterInstance) -> bool:
+    """Whether new sessions wait for their runs already: a request would take from the budget that these wait for."""
+    queued = RunsFilter(statuses=[DagsterRunStatus.QUEUED], tags={REASON_TAG: REASON})
+    return instance.get_runs_count(queued) >= ENOUGH_QUEUED
+
+
 def find_sessions(
     context: SensorEvaluationContext, results_api: ResultsApiResource, archive: ArchiveResource, batch_size: int
 ) -> SensorResult:
@@ -200,6 +213,9 @@ def find_sessions(
         ClipsError: a person has to know why not.
     """
     check_archive_is_there(context.instance, archive.table())
+    if enough_queued(context.instance):
+        reason = "Runs of new sessions are queued; asked again when fewer are."
+        return SensorResult(skip_reason=reason, cursor=context.cursor)
     cursor = Cursor.read(context.cursor)
     discoveries = archive.discoveries()
     test_ids = list(dict.fromkeys(results_api.test_ids))
@@ -236,7 +252,7 @@ def find_sessions(
         return SensorResult(skip_reason=reason, asset_events=events, cursor=kept)
     keys = [s.session_id for s in taken]
     return SensorResult(
-        run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, "new session")),
+        run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, REASON)),
         dynamic_partitions_requests=[sessions.build_add_request(keys)],
         asset_events=events,
         cursor=kept,

@@ -11,6 +11,8 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
+
 REASON_TAG = "ut_clips/reason"
 
 
@@ -25,10 +27,10 @@ def run_requests(
         wanted: partition keys; those not in `order` are left out.
         order: all partition keys in Dagster's order, in which a range tag is understood.
         batch_size: most sessions in one run.
-        priority: `dagster/priority`; the larger goes first.
+        priority: `dagster/priority`; the larger goes first, and what a person launches has 0.
         reason: shown on the run, as the tag `ut_clips/reason`.
     """
-    tags = {PRIORITY_TAG: str(priority), REASON_TAG: reason}
+    tags = {PRIORITY_TAG: str(priority), REASON_TAG: reason, BATCH_TAG: AT_WORK}
     for piece in pieces(wanted, order, batch_size):
         if len(piece) == 1:
             yield RunRequest(partition_key=piece[0], tags=tags)

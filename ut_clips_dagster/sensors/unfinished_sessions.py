@@ -28,11 +28,12 @@ from ut_clips_dagster.known_sessions import (
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
+from ut_clips_dagster.run_queue import pass_over_silent
 from ut_clips_dagster.sensors.finished_sessions import finished_events, shown_failed
 from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import run_requests
 
-PRIORITY = 1
+PRIORITY = -2
 INTERVAL_S = 60
 RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """Waiting time before each retry; after the last one a session stays failed and visible until a person acts."""
@@ -159,6 +160,8 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
     def unfinished_sessions_tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
         instance, now = context.instance, now_utc()
         check_archive_is_there(instance, archive.table())
+        for run_id in pass_over_silent(instance, now):
+            context.log.warning(f"Run {run_id} tells nothing any more; the next batch does not wait for it.")
         order = instance.get_dynamic_partitions(SESSIONS)
         before = Cursor.read(context.cursor)
         unfinished = unfinished_sessions(instance, archive.table(), order)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from dagster import AssetIn, AssetKey, AssetRecordsFilter, Definitions, asset, materialize
 
+from ut_clips_dagster.archive.progress import watched_by
 from ut_clips_dagster.assets import clip_assets
 from ut_clips_dagster.assets.specs import IO_MANAGER
 from ut_clips_dagster.cli.archive import QUIET
@@ -61,6 +62,22 @@ def test_a_batch_tells_its_plan_before_it_begins_and_its_cost_when_it_is_done(pl
     assert not {"ut_clips/plan", "ut_clips/cost"} & tags[1].keys(), "a survey costs one request a session"
     unknown = "14 requests, 78 s at 10 a minute, for 2 sessions with about 6 clips"
     assert tags[2]["ut_clips/plan"] == unknown
+
+
+@pytest.mark.parametrize(("every_s", "told"), [(0.0, "1 of 2 sessions"), (3600.0, "begun")])
+def test_a_batch_tells_how_far_it_is_in_its_tag_and_its_log_and_not_too_often(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch, every_s: float, told: str
+) -> None:
+    keys = platform.add_partitions()
+    monkeypatch.setattr("ut_clips_dagster.assets.run_plan.TELL_EVERY_S", every_s)
+    seen = []
+    with watched_by(lambda _: seen.extend(run.tags["ut_clips/progress"] for run in platform.instance.get_runs())):
+        assert platform.run(keys[0], keys[1]).success
+
+    assert any(text.startswith(told) for text in seen)
+    (run,) = platform.instance.get_runs()
+    logged = [e.user_message for e in platform.instance.all_logs(run.run_id) if "ut_clips/progress" in e.user_message]
+    assert (len(logged) > 1) == (every_s == 0), logged
 
 
 def test_one_bad_session_fails_alone_and_says_why_while_the_others_are_materialized(platform: TestPlatform) -> None:

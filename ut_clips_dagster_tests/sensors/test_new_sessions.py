@@ -5,16 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from dagster import AssetObservation
+from dagster import AssetObservation, DagsterRunStatus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import Pagination, SessionListMeta, SessionPage, SessionSummary
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 from ut_clips_dagster.sensors import new_sessions
-from ut_clips_dagster.sensors.new_sessions import CrawlState, next_state
+from ut_clips_dagster.sensors.new_sessions import ENOUGH_QUEUED, REASON, CrawlState, Cursor, next_state
+from ut_clips_dagster.sensors.run_requests import REASON_TAG
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Fault, FaultName, Operation
-from ut_clips_dagster_tests.platform import TestPlatform
+from ut_clips_dagster_tests.platform import ORIGIN, TestPlatform
 from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
 
 START = "dagster/asset_partition_range_start"
@@ -29,6 +32,7 @@ def test_a_tick_adds_partitions_writes_documents_logs_events_and_requests_batche
     assert [event.partition for event in result.asset_events or ()] == found
     spans = [(request.tags[START], request.tags[END]) for request in result.run_requests or ()]
     assert spans == [(found[0], found[9]), (found[10], found[11])]
+    assert all(request.tags[BATCH_TAG] == AT_WORK for request in result.run_requests or ())
     assert all(request.run_key is None for request in result.run_requests or ())
     documents = [platform.archive.records().session(key) for key in found]
     assert [d.test_id for d in documents if d] == [DEMO_TEST_ID] * len(found)
@@ -53,6 +57,32 @@ def test_a_session_that_appears_later_is_found_and_requested_alone(platform: Tes
     (request,) = second.run_requests or ()
     assert request.partition_key == platform.sessions()[0]
     assert platform.instance.get_dynamic_partitions(SESSIONS)[-1] == request.partition_key
+
+
+def queue(platform: TestPlatform, number: int, reason: str) -> None:
+    job = platform.definitions.resolve_job_def(JOB)
+    platform.add_partitions(["queued"])
+    tags = {REASON_TAG: reason, "dagster/partition": "queued"}
+    for _ in range(number):
+        platform.instance.create_run_for_job(job, status=DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=ORIGIN)
+
+
+@pytest.mark.parametrize(("queued", "asks"), [(ENOUGH_QUEUED - 1, 1), (ENOUGH_QUEUED, 0)])
+def test_it_asks_nothing_while_runs_of_new_sessions_are_queued(platform: TestPlatform, queued: int, asks: int) -> None:
+    """Nothing is gained by finding more, and the request would be taken from the batches' budget."""
+    cursor = Cursor(going_on_with=DEMO_TEST_ID).model_dump_json()
+    queue(platform, queued, REASON)
+
+    result = tick(platform, "new_sessions", cursor)
+
+    assert platform.simulator.requests.count(Operation.LIST_SESSIONS) == asks
+    assert (result.cursor == cursor) == (asks == 0)
+    assert bool(result.run_requests) == bool(asks)
+
+
+def test_runs_of_retries_and_rechecks_in_the_queue_do_not_keep_it_from_asking(platform: TestPlatform) -> None:
+    queue(platform, ENOUGH_QUEUED + 1, "late clips")
+    assert tick(platform, "new_sessions").run_requests
 
 
 def test_an_unreadable_cursor_starts_over_and_loses_nothing(platform: TestPlatform) -> None:
