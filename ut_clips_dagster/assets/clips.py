@@ -40,7 +40,7 @@ from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.run_launcher import mark, this_process
-from ut_clips_dagster.run_queue import POOL, by_hand_looker, make_room
+from ut_clips_dagster.run_queue import POOL, by_hand_looker, is_batch, make_room
 
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 BACKFILL_SESSIONS_PER_RUN = 10
