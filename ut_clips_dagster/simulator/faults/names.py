@@ -35,6 +35,8 @@ class FaultName(str, Enum):
     EXPIRED_LINK = "expired_link"
     CLIP_ERROR = "clip_error"
     NEVER_READY = "never_ready"
+    COMMA_TIMESTAMPS = "comma_timestamps"
+    JSON_STRING = "json_string"
 
     def describe(self) -> str:
         """How the fault appears to a client, in one line."""
@@ -52,6 +54,8 @@ class _Kind(NamedTuple):
 
 _MEDIA = frozenset({Operation.MEDIA})
 _CLIP = frozenset({Operation.GET_CLIP})
+_TRANSCRIPT = frozenset({Operation.GET_TRANSCRIPT})
+_JSON = API_OPERATIONS - _TRANSCRIPT
 _KINDS: dict[FaultName, _Kind] = {
     FaultName.BAD_REQUEST: _Kind(API_OPERATIONS, "400 with a JSON error"),
     FaultName.UNAUTHORIZED: _Kind(API_OPERATIONS, "401 with a JSON error"),
@@ -62,10 +66,10 @@ _KINDS: dict[FaultName, _Kind] = {
         API_OPERATIONS, "429 without x-ratelimit headers (retry_after_s adds one)"
     ),
     FaultName.SERVER_ERROR: _Kind(API_OPERATIONS, "500, or the status given"),
-    FaultName.MALFORMED_JSON: _Kind(API_OPERATIONS, "200 with JSON that has a syntax error"),
-    FaultName.TRUNCATED_JSON: _Kind(API_OPERATIONS, "200, complete by HTTP, with the first half of the JSON"),
+    FaultName.MALFORMED_JSON: _Kind(_JSON, "200 with JSON that has a syntax error"),
+    FaultName.TRUNCATED_JSON: _Kind(_JSON, "200, complete by HTTP, with the first half of the JSON"),
     FaultName.HTML: _Kind(API_OPERATIONS, "200 with an HTML page"),
-    FaultName.UNKNOWN_FIELDS: _Kind(API_OPERATIONS, "the right answer with fields that no document names"),
+    FaultName.UNKNOWN_FIELDS: _Kind(_JSON, "the right answer with fields that no document names"),
     FaultName.UNKNOWN_STATUS: _Kind(_CLIP, "a clip's status that no document names (QUEUED), without a link"),
     FaultName.RESET: _Kind(API_OPERATIONS | _MEDIA, "half of the answer, then a TCP reset"),
     FaultName.STALL: _Kind(API_OPERATIONS | _MEDIA, "the connection stays open and no answer comes"),
@@ -81,6 +85,8 @@ _KINDS: dict[FaultName, _Kind] = {
     FaultName.EXPIRED_LINK: _Kind(_CLIP, "a link that has expired already when it is issued"),
     FaultName.CLIP_ERROR: _Kind(_CLIP, "a generation that is started ends as ERROR (count: that many generations)"),
     FaultName.NEVER_READY: _Kind(_CLIP, "GENERATING, however long one waits"),
+    FaultName.COMMA_TIMESTAMPS: _Kind(_TRANSCRIPT, "a transcript whose times have commas, as SubRip's do"),
+    FaultName.JSON_STRING: _Kind(_TRANSCRIPT, "the transcript as one JSON string, in quotes"),
 }
 WORLD_FAULTS = frozenset({FaultName.EXPIRED_LINK, FaultName.CLIP_ERROR, FaultName.NEVER_READY})
 """Faults of what the API says, decided where the answer is made; all others befall the answer on its way."""

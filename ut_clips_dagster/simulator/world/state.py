@@ -43,6 +43,7 @@ class Session:
     finished_at: datetime | None
     has_video: bool
     has_camera: bool
+    has_transcript: bool = True
 
 
 @dataclass(frozen=True)
