@@ -8,7 +8,9 @@ from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_pr
 from dagster_gcp import GCSResource
 
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
+from ut_clips_dagster.assets.clip_transcripts import CLIP_TRANSCRIPTS
 from ut_clips_dagster.assets.follow_on import TAG, FollowOn
+from ut_clips_dagster.assets.session_transcripts import SESSION_TRANSCRIPTS
 from ut_clips_dagster.assets.specs import IO_MANAGER
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
@@ -23,9 +25,9 @@ from ut_clips_dagster.settings import Settings, load_settings, placeholder_setti
 JOB = "archive_clips"
 
 
-def follow_ons(settings: Settings) -> list[FollowOn]:  # noqa: ARG001
+def follow_ons(settings: Settings) -> list[FollowOn]:
     """What follows on the clips, in the order in which `ut-clips archive` makes it."""
-    return []
+    return [*([SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else [])]
 
 
 def settings_or_placeholder() -> Settings:

@@ -64,7 +64,7 @@ def _sessions_of_runs(
     position = {key: index for index, key in enumerate(order)}
     sessions: set[str] = set()
     for run in instance.get_runs(RunsFilter(job_name=job, statuses=statuses)):
-        if job is None and not _archives(run):
+        if job is None and not is_archiving(run):
             continue
         if key := run.tags.get(PARTITION_NAME_TAG):
             sessions.add(key)
@@ -74,7 +74,7 @@ def _sessions_of_runs(
     return sessions
 
 
-def _archives(run: DagsterRun) -> bool:
+def is_archiving(run: DagsterRun) -> bool:
     """Whether a run holds any of the four: what follows on them waits long, and must not keep them waiting."""
     if run.asset_selection:
         return any(key.to_user_string() in ARCHIVE for key in run.asset_selection)

@@ -73,11 +73,13 @@ class FollowOn:
         return f"follow_{self.name}"
 
 
-def materialize_each(
+def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to stop
     context: AssetExecutionContext,
     name: str,
     make: Callable[[str], Mapping[str, Any]],
     checks: Callable[[list[str]], Iterator[AssetCheckResult]] | None = None,
+    *,
+    gives_way: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[RunEvent]:
     """The body of such an asset: make it for each session of the run, and log each the moment it is made.
@@ -89,6 +91,7 @@ def materialize_each(
         name: of the asset.
         make: makes one session's, and returns the metadata of its materialization; raises ClipsError.
         checks: yields the selected checks' results, over the sessions made.
+        gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
         clock: monotonic seconds.
     """
     keys = list(context.partition_keys)
@@ -96,6 +99,11 @@ def materialize_each(
     made: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
     for key in keys:
+        if gives_way():
+            context.log.info(
+                f"{len(keys) - len(made) - len(errors)} sessions are left to a later run: clips come first."
+            )
+            break
         metadata = _made(key, make) if clock() < stop_at else TIME_USED_UP
         if isinstance(metadata, str):
             errors[key] = metadata

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ut_clips_dagster.archive.companions import Companion
 from ut_clips_dagster.resources import ArchiveResource
+from ut_clips_dagster.transcripts import companions as transcripts
 
 
-def companions(archive: ArchiveResource) -> list[Companion]:  # noqa: ARG001
+def companions(archive: ArchiveResource) -> list[Companion]:
     """Each kind of it."""
-    return []
+    return [*transcripts.companions(archive.store())]

@@ -119,6 +119,10 @@ class ResultsApi:
         body: bytes = self._retrying(self._attempt_transcript, session_id)
         return body
 
+    def transcript_url(self, session_id: str) -> str:
+        """Where a session's transcript is asked for."""
+        return f"{self._api_url}/api/v2/{_transcript_path(session_id)}"
+
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
@@ -161,7 +165,7 @@ class ResultsApi:
             ) from None
 
     def _attempt_transcript(self, session_id: str) -> bytes:
-        what, path = f"the transcript of session {session_id}", f"sessionResults/{session_id}/transcript"
+        what, path = f"the transcript of session {session_id}", _transcript_path(session_id)
         try:
             with self._http.stream("GET", path, extensions={OPERATION: Operation.GET_TRANSCRIPT}) as response:
                 if response.status_code != httpx.codes.OK:
@@ -185,6 +189,10 @@ class ResultsApi:
             f"The Results API ({self._api_url}) cannot be reached for {what}: {reason}. "
             "It is tried again by the sensors; check the network and USERTESTING_API_URL if it stays."
         )
+
+
+def _transcript_path(session_id: str) -> str:
+    return f"sessionResults/{session_id}/transcript"
 
 
 def _refusal(status: int, what: str) -> ResultsApiError:

@@ -44,12 +44,17 @@ def webvtt_of(body: bytes, what: str) -> bytes:
         text = body.removeprefix(_BOM).strip()
     if not text:
         return b""
-    if not _HEADER.match(body.removeprefix(_BOM)):
+    if not is_webvtt(body):
         raise InvalidAnswerError(
             f"The Results API's answer for {what} is no WebVTT: it does not begin with WEBVTT. "
             "It is asked for again later."
         )
     return body
+
+
+def is_webvtt(body: bytes) -> bool:
+    """Whether bytes begin as WebVTT does."""
+    return _HEADER.match(body.removeprefix(_BOM)) is not None
 
 
 def _unwrapped(text: bytes, what: str) -> bytes:

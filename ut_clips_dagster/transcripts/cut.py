@@ -54,7 +54,7 @@ def clip_transcripts(record: SessionRecord, transcript: Transcript | None) -> Cl
     cuts = {file.storage_path: _cut_to(transcript, file) for file in record.clip_files.files}
     files = {vtt_path(path): write_webvtt(part) for path, part in cuts.items()}
     rows = [
-        _row(record.session_id, file.clip_uuid, cuts[file.storage_path].cues)
+        clip_row(record.session_id, file.clip_uuid, cuts[file.storage_path])
         for file in (record.stored(clip) for clip in clips)
         if file
     ]
@@ -70,7 +70,9 @@ def _cut_to(transcript: Transcript, file: StoredClip) -> Transcript:
     return cut(transcript, file.cut.time_start_ms, file.cut.time_end_ms)
 
 
-def _row(session_id: str, clip_uuid: str, cues: tuple[Cue, ...]) -> Row:
+def clip_row(session_id: str, clip_uuid: str, part: Transcript) -> Row:
+    """The table's row of a clip, from its part of the transcript."""
+    cues = part.cues
     text = " ".join(_spoken(cues))
     return {
         "session_id": session_id,

@@ -112,10 +112,13 @@ def test_character_number_of_more_digits_than_python_reads_stays_as_it_is() -> N
 
 def test_mutated_transcripts_are_read_without_an_error_and_written_so_that_they_read_the_same() -> None:
     dice = random.Random(11)
-    pieces = [b"-->", b"\n\n", b"\r", b"\0", b"<v ", b">", b"STYLE\n", b"REGION\n", b"NOTE ", b"&#", b"\xff", b"00:00:09.000",
-              b" --> ", b"WEBVTT", b"\xe2\x80\xa8", b":", b"id:x"]  # fmt: skip
+    pieces = (
+        b"--> |\n\n|\r|\0|<v |>|STYLE\n|REGION\n|NOTE |&#|\xff|00:00:09.000| --> |WEBVTT|\xe2\x80\xa8|:|id:x".split(
+            b"|"
+        )
+    )
     read = 0
-    for _ in range(2000):
+    for _ in range(1000):
         content = bytearray(EXAMPLE)
         for _ in range(dice.randint(1, 6)):
             at = dice.randrange(len(content))
@@ -123,11 +126,11 @@ def test_mutated_transcripts_are_read_without_an_error_and_written_so_that_they_
         transcript = read_transcript(bytes(content))
         read += bool(transcript.cues)
         if transcript.is_readable:
-            assert [cue.text + str(cue.voice) for cue in transcript.cues] is not None
+            assert all(isinstance(cue.text, str) and cue.voice != "" for cue in transcript.cues)
             again = read_transcript(write_webvtt(transcript))
             assert again.cues == transcript.cues, bytes(content)
             assert again.problem is None
-    assert 1500 < read < 2000
+    assert 700 < read < 1000
 
 
 HOSTILE = {
@@ -150,7 +153,7 @@ HOSTILE = {
 def test_hostile_content_takes_time_in_proportion_to_its_length(name: str, where: str) -> None:
     before = {"in the header": b"WEBVTT ", "in a cue": b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v ",
               "in its settings": b"WEBVTT\n\n00:01.000 --> 00:02.000 "}[where]  # fmt: skip
-    size = MAX_TRANSCRIPT_BYTES // 16
+    size = MAX_TRANSCRIPT_BYTES // 32
     content = (before + HOSTILE[name] * (size // len(HOSTILE[name])))[:size]
     begun = time.process_time()
     transcript = read_transcript(content)
