@@ -37,6 +37,10 @@ def _archive_root(value: str) -> str:
         raise ValueError("must be a directory, gs://bucket/prefix or s3://bucket/prefix")
     if "://" not in value:
         value = str(Path(value).expanduser())
+        if re.search(r"[][]|%[0-9A-Fa-f]{2}", str(Path(value).absolute())):
+            raise ValueError(
+                "must not lie below a directory with brackets or a percent escape in its name: a Delta table cannot"
+            )
     return value.rstrip("/") or "/"
 
 

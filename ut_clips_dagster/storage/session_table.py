@@ -155,6 +155,10 @@ class SessionTable:
         except (DeltaError, OSError) as error:
             raise self._error("read", error) from error
 
+    def open(self) -> DeltaTable | None:
+        """The Delta table as it is now, for what reads it by other means; None when nothing was written yet."""
+        return self._open()
+
     def files(self) -> list[str] | None:
         """The Parquet files that hold the rows; None when nothing was written yet."""
         table = self._open()
