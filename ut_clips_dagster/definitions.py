@@ -8,6 +8,7 @@ from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_pr
 from dagster_gcp import GCSResource
 
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
+from ut_clips_dagster.assets.clip_media import CLIP_MEDIA_FOLLOWS
 from ut_clips_dagster.assets.follow_on import TAG, FollowOn
 from ut_clips_dagster.assets.specs import IO_MANAGER
 from ut_clips_dagster.errors import SettingsError
@@ -23,9 +24,9 @@ from ut_clips_dagster.settings import Settings, load_settings, placeholder_setti
 JOB = "archive_clips"
 
 
-def follow_ons(settings: Settings) -> list[FollowOn]:  # noqa: ARG001
+def follow_ons(settings: Settings) -> list[FollowOn]:  # noqa: ARG001 - some are switched off by settings
     """What follows on the clips, in the order in which `ut-clips archive` makes it."""
-    return []
+    return [CLIP_MEDIA_FOLLOWS]
 
 
 def settings_or_placeholder() -> Settings:
@@ -57,6 +58,7 @@ def archive_resource(settings: Settings) -> ArchiveResource:
     return ArchiveResource(
         gcs=GCSResource(),
         root=settings.archive,
+        gallery_url=settings.gallery_url,
         max_clip_bytes=settings.max_clip_bytes,
         media_allowed_hosts=list(settings.media_allowed_hosts),
     )

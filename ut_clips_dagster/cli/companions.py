@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ut_clips_dagster.archive.companions import Companion
+from ut_clips_dagster.media.companion import MediaCompanion
 from ut_clips_dagster.resources import ArchiveResource
 
 
-def companions(archive: ArchiveResource) -> list[Companion]:  # noqa: ARG001
+def companions(archive: ArchiveResource) -> list[Companion]:
     """Each kind of it."""
-    return []
+    return [MediaCompanion(archive.store(), archive.media_table())]
