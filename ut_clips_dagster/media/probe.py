@@ -25,7 +25,7 @@ TAIL_PACKETS = 20_000
 def look(file: BinaryIO | RawIOBase) -> Looked:
     """Facts and poster of a file that can be read and sought; what is wrong with it is a fact."""
     try:
-        with av.open(file, options=OPTIONS) as container:
+        with av.open(file, options=OPTIONS, metadata_errors="replace") as container:
             return _look(container)
     except (FFmpegError, ValueError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
