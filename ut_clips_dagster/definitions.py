@@ -8,6 +8,7 @@ from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_pr
 from dagster_gcp import GCSResource
 
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
+from ut_clips_dagster.assets.clip_media import CLIP_MEDIA_FOLLOWS
 from ut_clips_dagster.assets.clip_transcripts import CLIP_TRANSCRIPTS
 from ut_clips_dagster.assets.follow_on import TAG, FollowOn
 from ut_clips_dagster.assets.session_transcripts import SESSION_TRANSCRIPTS
@@ -27,7 +28,7 @@ JOB = "archive_clips"
 
 def follow_ons(settings: Settings) -> list[FollowOn]:
     """What follows on the clips, in the order in which `ut-clips archive` makes it."""
-    return [*([SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else [])]
+    return [CLIP_MEDIA_FOLLOWS, *([SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else [])]
 
 
 def settings_or_placeholder() -> Settings:
@@ -59,6 +60,7 @@ def archive_resource(settings: Settings) -> ArchiveResource:
     return ArchiveResource(
         gcs=GCSResource(),
         root=settings.archive,
+        gallery_url=settings.gallery_url,
         max_clip_bytes=settings.max_clip_bytes,
         media_allowed_hosts=list(settings.media_allowed_hosts),
     )

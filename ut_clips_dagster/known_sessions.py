@@ -21,6 +21,7 @@ CLIP_LIST = "clip_list"
 CLIP_URLS = "clip_urls"
 CLIP_FILES = "clip_files"
 CLIP_METADATA = "clip_metadata"
+CLIP_MEDIA = "clip_media"
 ARCHIVE = frozenset({CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA})
 FOLLOW_ON_JOB = "make_"
 """Beginning of the names of jobs that archive nothing, but follow on what is archived."""

@@ -121,7 +121,7 @@ def _check(videos: Mapping[str, int], session_ids: Sequence[str]) -> Iterator[As
 
 
 def _lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
-    return without_cuts(archive.table(), TranscriptShelf(archive.store()), session_ids)
+    return without_cuts(archive.table(), TranscriptShelf(archive.store()).table, session_ids)
 
 
 CLIP_TRANSCRIPTS = FollowOn(clip_transcripts, after=(SESSION_TRANSCRIPTS, CLIP_FILES), lacking=_lacking)

@@ -154,7 +154,7 @@ def _check(shelf: TranscriptShelf, session_ids: Sequence[str]) -> Iterator[Asset
 
 
 def _lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
-    return without_transcript(archive.table(), TranscriptShelf(archive.store()), session_ids, now_utc())
+    return without_transcript(archive.table(), TranscriptShelf(archive.store()).table, session_ids, now_utc())
 
 
 SESSION_TRANSCRIPTS = FollowOn(session_transcripts, after=(CLIP_FILES,), lacking=_lacking)

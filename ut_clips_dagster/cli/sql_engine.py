@@ -55,6 +55,9 @@ def connected(root: str, query: str, as_of: AsOf | None = None) -> Iterator[duck
         connection.execute("SET enable_external_access = false; SET TimeZone = 'UTC'")
         moment = None
         for table in tables:
+            if not local and table.name not in named and not (as_of and moment is None):
+                _register(connection, table, None, read=False)
+                continue
             opened, version = _open(table, as_of, moment)
             moment = moment or (version.committed_at if version else None)
             try:

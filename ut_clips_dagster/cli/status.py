@@ -17,7 +17,10 @@ from ut_clips_dagster.cli.platform import open_instance
 from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
+from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
+from ut_clips_dagster.transcripts.lacking import without_transcript
 
 MAX_SHOWN = 20
 MAX_LISTED = 1000
@@ -72,7 +75,7 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
         in_flight=len(in_flight.intersection(unfinished)),
         clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
-        rest=plan_for(instance, rows, unfinished),
+        rest=plan_for(instance, rows, unfinished, transcripts_ahead(table, unfinished)),
         unfinished_sessions=tuple(
             UnfinishedSession(
                 session_id,
@@ -89,15 +92,25 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
     )
 
 
-def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[str]) -> Plan:
+def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[str], transcripts: int = 0) -> Plan:
     """What these sessions will cost, from what is known of all."""
     if not sessions:
-        return plan(History(), 0, 0, 0)
+        return plan(History(), 0, 0, 0, transcripts)
     listed = materialized_sessions(instance, CLIP_LIST)
     wanted = set(sessions)
     missing = rows[(rows["status"] != "STORED") & rows["listed"]]
     missing = missing[missing["session_id"].isin(list(wanted))]
-    return plan(learn(rows, len(listed)), len(wanted), len(wanted - listed), len(missing))
+    return plan(learn(rows, len(listed)), len(wanted), len(wanted - listed), len(missing), transcripts)
+
+
+def transcripts_ahead(table: MetadataTable, unfinished: Sequence[str]) -> int:
+    """How many transcripts are still to be asked for: of archived sessions, and of those that are unfinished."""
+    settings = load_settings(api=False)
+    if not settings.transcripts:
+        return 0
+    asked_for = SessionTranscriptsTable.of_archive(settings.archive)
+    known = set(asked_for.read(columns=["session_id"])["session_id"])
+    return len(without_transcript(table, asked_for, None, now_utc()) | (set(unfinished) - known))
 
 
 def print_status(*, as_json: bool) -> None:
@@ -116,7 +129,7 @@ def print_status(*, as_json: bool) -> None:
     for state, count in sorted(status.clips.items()):
         shown.add_row(f"  {state}", f"{count:,}")
     shown.add_row("bytes stored", f"{status.size_bytes:,}")
-    shown.add_row("the rest", str(status.rest) if status.unfinished else "nothing: all is archived")
+    shown.add_row("the rest", str(status.rest) if status.rest.requests else "nothing: all is archived")
     console.print(shown)
     for session in status.unfinished_sessions[:MAX_SHOWN]:
         state = "queued or running" if session.in_flight else "unfinished"
@@ -134,9 +147,11 @@ def print_plan(sessions: int | None, *, as_json: bool) -> None:
     with open_instance() as instance:
         if sessions is None:
             wanted = unfinished_sessions(instance, table, instance.get_dynamic_partitions(SESSIONS))
+            transcripts = transcripts_ahead(table, wanted)
         else:
             wanted = [f"new {number}" for number in range(sessions)]
-        answer = plan_for(instance, rows, wanted)
+            transcripts = sessions if load_settings(api=False).transcripts else 0
+        answer = plan_for(instance, rows, wanted, transcripts)
     typer.echo(json.dumps(asdict(answer)) if as_json else str(answer))
 
 

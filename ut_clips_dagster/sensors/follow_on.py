@@ -1,7 +1,5 @@
 """The sensors of what follows on the clips: soon after an archive's run, and slowly through all that is older."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -55,7 +53,7 @@ class Cursor(BaseModel):
     """When the last one ended."""
 
     @classmethod
-    def read(cls, text: str | None) -> Cursor:
+    def read(cls, text: str | None) -> "Cursor":
         """The cursor, or a new one: then all sessions are looked through."""
         try:
             return cls.model_validate_json(text) if text else cls()

@@ -8,24 +8,26 @@ from datetime import datetime
 import pandas as pd
 
 from ut_clips_dagster.storage.metadata_table import MetadataTable
-from ut_clips_dagster.transcripts.shelf import TranscriptShelf
+from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 
 STORED = "STORED"
 
 
 def without_transcript(
-    metadata: MetadataTable, shelf: TranscriptShelf, session_ids: Sequence[str] | None, now: datetime
+    metadata: MetadataTable, asked_for: SessionTranscriptsTable, session_ids: Sequence[str] | None, now: datetime
 ) -> set[str]:
     """Sessions (of these, of all when None) with a stored clip that are to be asked for their transcript now."""
     stored = set(_stored(metadata, session_ids)["session_id"])
-    asked = shelf.table.read(session_ids, ["session_id", "ask_again_at"])
+    asked = asked_for.read(session_ids, ["session_id", "ask_again_at"])
     later = asked["ask_again_at"].isna() | (asked["ask_again_at"] > now)
     return stored - set(asked["session_id"][later])
 
 
-def without_cuts(metadata: MetadataTable, shelf: TranscriptShelf, session_ids: Sequence[str] | None) -> set[str]:
+def without_cuts(
+    metadata: MetadataTable, asked_for: SessionTranscriptsTable, session_ids: Sequence[str] | None
+) -> set[str]:
     """Sessions (of these, of all when None) whose transcript is not cut to all their stored clips yet."""
-    asked = shelf.table.read(session_ids, ["session_id", "status", "clips_cut"])
+    asked = asked_for.read(session_ids, ["session_id", "status", "clips_cut"])
     asked = asked[asked["status"] == STORED]
     cut = asked["clips_cut"].explode().dropna()
     stored = _stored(metadata, session_ids)

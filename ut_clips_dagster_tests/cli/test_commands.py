@@ -287,7 +287,7 @@ def test_plan_tells_what_new_sessions_will_cost() -> None:
 
     answer = json.loads(output)
     assert code == 0
-    assert answer == {"sessions": 100, "clips": 300, "requests": 700, "duration_s": 4194.0}
+    assert answer == {"sessions": 100, "clips": 300, "requests": 800, "duration_s": 4794.0, "transcripts": 100}
 
 
 @pytest.mark.parametrize("command", ["demo", "archive", "status", "plan", "sql", "verify", "repair", "simulator"])
