@@ -16,8 +16,8 @@ from ut_clips_dagster.cli.console import console
 from ut_clips_dagster.cli.platform import open_instance
 from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
-from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.transcripts.lacking import without_transcript
