@@ -10,12 +10,13 @@ import pytest
 import ut_clips_dagster
 
 PACKAGE = Path(ut_clips_dagster.__file__).parent
-INNER = ("results_api", "archive", "storage", "simulator")
+INNER = ("results_api", "archive", "storage", "simulator", "transcripts")
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "results_api"},
     "storage": {"errors", "storage"},
     "archive": {"errors", "archive", "results_api", "storage"},
     "simulator": {"simulator"},
+    "transcripts": {"errors", "archive", "results_api", "storage", "transcripts"},
 }
 
 
