@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -45,3 +46,13 @@ class MediaTable(SessionTable):
         import pyarrow.dataset as ds
 
         return self.fetch(table, ds.field("problem").is_valid(), columns)
+
+    def paths(self, session_ids: Sequence[str] | None) -> pa.ChunkedArray:
+        """The files of these sessions (of all when None) that were looked at."""
+        table = self.arrow()
+        if table is None:
+            return pa.chunked_array([], pa.string())
+        import pyarrow.dataset as ds
+
+        condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self.fetch_arrow(table, condition, ["storage_path"]).column("storage_path")
