@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
+import pyarrow.compute as pc
 from dagster import (
     AssetCheckResult,
     AssetCheckSeverity,
@@ -25,7 +25,6 @@ from ut_clips_dagster.resources import ArchiveResource
 MAX_SHOWN = 50
 MAX_MARKDOWN = 1_000
 """The UI shows longer markdown behind a link, not as a picture."""
-KEYS = ["session_id", "clip_uuid", "storage_path"]
 
 
 @multi_asset(
@@ -59,12 +58,9 @@ def clip_media(context: AssetExecutionContext, archive: ArchiveResource) -> Iter
 
 def lacking_media(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
     """Sessions with a stored clip whose present file was not looked at; told by the tables' rows."""
-    stored = archive.table().read(session_ids, [*KEYS, "status"])
-    stored = stored.loc[stored["status"] == "STORED", KEYS]
-    seen = archive.media_table().read(session_ids, KEYS)
-    left = pa.Table.from_pandas(stored, preserve_index=False)
-    rest = left.join(pa.Table.from_pandas(seen, preserve_index=False), KEYS, join_type="left anti")
-    return set(rest.column("session_id").to_pylist())
+    stored, seen = archive.table().stored(session_ids), archive.media_table().paths(session_ids)
+    new = stored.filter(pc.invert(pc.is_in(stored.column("storage_path"), value_set=seen)))
+    return set(new.column("session_id").unique().to_pylist())
 
 
 CLIP_MEDIA_FOLLOWS = FollowOn(clip_media, (CLIP_FILES,), lacking_media)

@@ -31,7 +31,7 @@ def column_schema(schema: pa.Schema = SCHEMA) -> TableSchema:
 
 
 _spec = partial(AssetSpec, partitions_def=sessions, group_name=GROUP, owners=OWNERS)
-"""What all five assets have in common."""
+"""What all assets have in common."""
 _clip_spec = partial(_spec, skippable=True)
 """Of the multi_asset: a run may materialize some sessions, some assets, or nothing."""
 

@@ -11,9 +11,15 @@ from ut_clips_dagster.cli.platform import Platform
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
+INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+
 
 def run_job(platform: Platform, job: str, piece: Sequence[str]) -> list[str]:
-    """Run a job in this process over sessions that are contiguous in Dagster's order; returns why it failed."""
+    """Run a job in this process over sessions that are contiguous in Dagster's order; returns why it failed.
+
+    Raises:
+        KeyboardInterrupt: a person ended it; Dagster makes a failed step of that.
+    """
     span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
     run = platform.definitions.resolve_job_def(job).execute_in_process(
         instance=platform.instance,
@@ -22,7 +28,12 @@ def run_job(platform: Platform, job: str, piece: Sequence[str]) -> list[str]:
         raise_on_error=False,
         run_config=QUIET,
     )
-    return [_reason(event) for event in run.all_events if event.is_step_failure]
+    failures = [event for event in run.all_events if event.is_step_failure]
+    if any(
+        event.step_failure_data.error and event.step_failure_data.error.cls_name in INTERRUPTS for event in failures
+    ):
+        raise KeyboardInterrupt
+    return [_reason(event) for event in failures]
 
 
 def _reason(event: DagsterEvent) -> str:

@@ -18,6 +18,7 @@ from ut_clips_dagster.known_sessions import CLIP_LIST, materialized_sessions, se
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.transcripts.lacking import without_transcript
@@ -58,6 +59,8 @@ class Status:
     rest: Plan
     unfinished_sessions: tuple[UnfinishedSession, ...]
     """At most `MAX_LISTED` of them."""
+    media_problems: tuple[str, ...] = ()
+    """What is wrong with stored clips' files, in words; at most `MAX_LISTED`."""
 
 
 def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
@@ -89,7 +92,14 @@ def read_status(instance: DagsterInstance, table: MetadataTable) -> Status:
             )
             for session_id in unfinished[:MAX_LISTED]
         ),
+        media_problems=media_problems(MediaTable(table.uri.removesuffix(f"/{TABLE}"))),
     )
+
+
+def media_problems(table: MediaTable) -> tuple[str, ...]:
+    """What is wrong with stored clips' files, one text for each; the clips are stored all the same."""
+    rows = table.problems().head(MAX_LISTED).itertuples()
+    return tuple(f"Session {row.session_id}: clip {row.clip_uuid}: {row.problem}" for row in rows)
 
 
 def plan_for(instance: DagsterInstance, rows: pd.DataFrame, sessions: Sequence[str], transcripts: int = 0) -> Plan:
@@ -136,6 +146,8 @@ def print_status(*, as_json: bool) -> None:
         console.print(f"Session {session.session_id}: {state}", highlight=False)
         for clip in session.clips:
             console.print(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}", highlight=False, markup=False)
+    for problem in status.media_problems[:MAX_SHOWN]:
+        console.print(problem, highlight=False, markup=False)
     if status.unfinished > MAX_SHOWN:
         console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
 

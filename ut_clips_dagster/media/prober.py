@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -22,6 +23,8 @@ LIMIT_S = 20.0
 """Time of the worker for one file; what the store takes for the bytes does not count."""
 MAX_RANGES = 20_000
 MAX_MESSAGE_BYTES = 1024 * 1024
+NEEDED = ("PATH", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_", "LANG", "LC_", "TZ")
+"""Beginnings of the names of variables that the worker inherits."""
 WORKER = "ut_clips_dagster.media.worker"
 
 
@@ -116,6 +119,7 @@ class Prober:
                     [sys.executable, "-m", self._module, str(theirs.fileno()), *limits],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
+                    env={name: value for name, value in os.environ.items() if name.startswith(NEEDED)},  # no secret
                     stderr=subprocess.DEVNULL,  # what FFmpeg says of a file is no log of ours
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,  # Ctrl+C is for us; we end it

@@ -28,7 +28,7 @@ from ut_clips_dagster.sensors.run_requests import pieces, run_requests
 
 PRIORITY = -1
 """Behind new sessions (2), retries (1), rechecks and persons (0)."""
-INTERVAL_S = 60
+INTERVAL_S = 30
 BATCH = 50
 MAX_RUNS_WAITING = 5
 """With so many runs of its job queued or running, a sensor requests no more."""

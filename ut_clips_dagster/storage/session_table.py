@@ -208,8 +208,14 @@ class SessionTable:
 
     def fetch(self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None) -> pd.DataFrame:
         """The rows that meet a condition (all when None), as `read` gives them."""
+        return to_pandas(self.fetch_arrow(table, condition, columns))
+
+    def fetch_arrow(
+        self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None
+    ) -> pa.Table:
+        """The same as an Arrow table: of hundreds of thousands of rows quicker than as a DataFrame."""
         try:
-            return to_pandas(table.to_table(filter=condition, columns=list(columns) if columns else None))
+            return table.to_table(filter=condition, columns=list(columns) if columns else None)
         except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
             raise self._error("read", error) from error
 

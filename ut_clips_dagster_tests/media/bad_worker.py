@@ -13,6 +13,7 @@ from ut_clips_dagster.media import probe, worker
 from ut_clips_dagster.media.facts import Facts, Looked
 
 SEGFAULT, HANG, HUNGRY, NONSENSE, QUIT = b"segfault", b"hang", b"hungry", b"nonsense", b"quit"
+ENVIRONMENT = b"environment"
 
 
 def look(file: Any) -> Looked:
@@ -27,6 +28,8 @@ def look(file: Any) -> Looked:
         return _hungry()
     if order == NONSENSE:
         Connection(int(sys.argv[1])).send_bytes(b"F[1, 2")
+    if order == ENVIRONMENT:
+        return Looked(Facts(failure=" ".join(os.environ)))
     return Looked(Facts(width=len(order)), poster=order)
 
 

@@ -74,3 +74,11 @@ def test_the_worker_ends_with_the_block() -> None:
         assert process.poll() is None
     assert process.poll() is not None
     gc.collect()  # a pipe left open would warn
+
+
+def test_the_worker_inherits_no_secret(prober: Prober, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USERTESTING_CLIENT_SECRET", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    names = set((look(prober, bad_worker.ENVIRONMENT).facts.failure or "").split())
+    assert "PATH" in names
+    assert not {name for name in names if "SECRET" in name or name.startswith(("USERTESTING", "AWS", "UT_CLIPS"))}
