@@ -112,7 +112,9 @@ def _register(
         connection.register(table.name, table.schema.empty_table())
         return
     files = [unquote(uri) for uri in opened.file_uris()] if "://" not in table.uri else []
-    if files and all(Path(file).exists() for file in files) and not _GLOB & set(table.uri):
+    if not all(Path(file).exists() for file in files):
+        raise FileNotFoundError
+    if files and not _GLOB & set(table.uri):
         names = ", ".join(map(_quoted, files))
         # a file written before a column was added lacks it
         source = f"read_parquet([{names}], union_by_name = true)"
@@ -125,7 +127,12 @@ def _register(
     dataset = opened.to_pyarrow_dataset(schema=table.schema)
     with connection.cursor() as loading:  # into DuckDB's own memory, which has a limit: Arrow's has none
         loading.register("arriving", pa.RecordBatchReader.from_batches(table.schema, dataset.to_batches()))
-        loading.execute(f"CREATE TABLE {table.name} AS SELECT * FROM arriving")  # noqa: S608 - our names
+        try:
+            loading.execute(f"CREATE TABLE {table.name} AS SELECT * FROM arriving")  # noqa: S608 - our names
+        except duckdb.Error as error:
+            raise (FileNotFoundError if "not found" in str(error).lower() else StorageError)(
+                f"{table.uri} cannot be read: {str(error).splitlines()[0][:200]}"
+            ) from None
 
 
 def _duckdb_type(field: pa.Field) -> str:
