@@ -12,7 +12,8 @@ signed link.
     │   ├── NotFoundError         404
     │   ├── BudgetExhaustedError  no request left in the budget within the time allowed
     │   ├── ApiUnavailableError   5xx or transport errors, still there after the last retry
-    │   └── InvalidAnswerError    an answer that is not what the API's document says
+    │   ├── InvalidAnswerError    an answer that is not what the API's document says
+    │   └── TranscriptTooLargeError  a transcript larger than is read
     ├── ClipNotReadyError         polls used up while the clip was still generating
     ├── ClipGenerationError       the API said ERROR after the last attempt
     ├── MediaError                the clip's bytes could not be had
@@ -79,6 +80,10 @@ class ApiUnavailableError(ResultsApiError):
 
 class InvalidAnswerError(ResultsApiError):
     """The API answered, but not with what its document says."""
+
+
+class TranscriptTooLargeError(ResultsApiError):
+    """A transcript larger than any that is read; asking again would not make it smaller."""
 
 
 class ClipNotReadyError(ClipsError):

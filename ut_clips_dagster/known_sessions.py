@@ -30,6 +30,10 @@ RELIST = "relist_clips"
 """The job that lists sessions again."""
 RELIST_OP = "relist_sessions"
 """Its op; Dagster takes no code location in which two things have one name."""
+CLIP_MEDIA = "clip_media"
+ARCHIVE = frozenset({CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA})
+FOLLOW_ON_JOB = "make_"
+"""Beginning of the names of jobs that archive nothing, but follow on what is archived."""
 
 UNSUCCESSFUL = [*IN_FLIGHT, DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE]
 
@@ -74,13 +78,13 @@ def unfinished_sessions(instance: DagsterInstance, table: MetadataTable, order: 
     return [session_id for session_id in order if session_id not in done and is_uuid(session_id)]
 
 
-def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
-    """Sessions that a queued or running run holds."""
-    return _sessions_of_runs(instance, order, IN_FLIGHT)
+def sessions_in_flight(instance: DagsterInstance, order: Sequence[str], job: str | None = None) -> set[str]:
+    """Sessions that a queued or running run of the archive holds, or of the job that is named."""
+    return _sessions_of_runs(instance, order, IN_FLIGHT, job)
 
 
 def sessions_of_unsuccessful_runs(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
-    """Sessions of runs that failed, were cancelled, or did not end: a killed one may not have been seen to end."""
+    """Sessions of archiving runs that failed, were cancelled, or did not end: a killed one may not be seen to end."""
     return _sessions_of_runs(instance, order, UNSUCCESSFUL)
 
 
@@ -118,9 +122,10 @@ def queue_progress(runs: Iterable[DagsterRun], order: Sequence[str]) -> QueuePro
 
 
 def _sessions_of_runs(
-    instance: DagsterInstance, order: Sequence[str], statuses: Sequence[DagsterRunStatus]
+    instance: DagsterInstance, order: Sequence[str], statuses: Sequence[DagsterRunStatus], job: str | None = None
 ) -> set[str]:
-    return _sessions_of(instance.get_runs(RunsFilter(statuses=statuses)), order)
+    runs = instance.get_runs(RunsFilter(job_name=job, statuses=statuses))
+    return _sessions_of((run for run in runs if job or is_archiving(run)), order)
 
 
 def _sessions_of(runs: Iterable[DagsterRun], order: Sequence[str]) -> set[str]:
@@ -134,3 +139,10 @@ def _sessions_of(runs: Iterable[DagsterRun], order: Sequence[str]) -> set[str]:
             sessions.update(order[position[first] : position[last] + 1])
         sessions.update(sessions_to_relist(run.run_config))
     return sessions
+
+
+def is_archiving(run: DagsterRun) -> bool:
+    """Whether a run holds any of the four: what follows on them waits long, and must not keep them waiting."""
+    if run.asset_selection:
+        return any(key.to_user_string() in ARCHIVE for key in run.asset_selection)
+    return not run.job_name.startswith(FOLLOW_ON_JOB)

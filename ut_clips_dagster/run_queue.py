@@ -20,6 +20,11 @@ from dagster._core.storage.tags import (
 )
 
 POOL = "usertesting_api"
+FOLLOW_ON_POOL = "follow_on"
+FOLLOW_ON_TAG = "ut_clips/follow_on"
+"""On every run of what follows on the clips; `dagster.yaml` lets one run of each value at a time, so that slots are
+left to archiving."""
+BY_HAND = "by hand"
 BATCH_TAG = "ut_clips/batch"
 AT_WORK = "at work"
 PROGRESS_TAG = "ut_clips/progress"
@@ -42,13 +47,16 @@ IN_FLIGHT = [
 
 
 class BatchCoordinator(QueuedRunCoordinator[DagsterInstance]):
-    """Dagster's queue, which tags what a person launches as many partitions as a batch, too."""
+    """Dagster's queue, which tags as a batch what a person launches over many partitions, too."""
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Queue a run."""
         run = context.dagster_run
-        if is_batch(run.tags):  # one that is executed again has its parent's tags, whatever became of that
+        # one that is executed again has its parent's tags, whatever became of that
+        if is_batch(run.tags) and _is_in_pool(run, POOL):
             self._instance.add_run_tags(run.run_id, {BATCH_TAG: AT_WORK})
+        if FOLLOW_ON_TAG not in run.tags and _is_in_pool(run, FOLLOW_ON_POOL):
+            self._instance.add_run_tags(run.run_id, {FOLLOW_ON_TAG: BY_HAND})
         return super().submit_run(context)
 
 
@@ -76,7 +84,7 @@ def by_hand_looker(
 def by_hand_in_flight(instance: DagsterInstance, now: datetime) -> bool:
     """Whether a run that asks the API and is no batch was launched within `GIVES_WAY_S`, and is not done yet."""
     launched = RunsFilter(statuses=IN_FLIGHT, created_after=now - timedelta(seconds=GIVES_WAY_S))
-    return any(not is_batch(run.tags) and _asks_the_api(run) for run in instance.get_runs(launched))
+    return any(not is_batch(run.tags) and _is_in_pool(run, POOL) for run in instance.get_runs(launched))
 
 
 def make_room(instance: DagsterInstance, run_id: str) -> None:
@@ -103,5 +111,5 @@ def pass_over_silent(instance: DagsterInstance, now: datetime) -> list[str]:
     return silent
 
 
-def _asks_the_api(run: DagsterRun) -> bool:
-    return run.run_op_concurrency is not None and POOL in (run.run_op_concurrency.all_pools or ())
+def _is_in_pool(run: DagsterRun, pool: str) -> bool:
+    return run.run_op_concurrency is not None and pool in (run.run_op_concurrency.all_pools or ())

@@ -176,6 +176,10 @@ class SessionRecord(Document):
         listed = self.clip_list.listed if self.clip_list else ()
         return tuple(clip for clip in listed if self.clip_files.of(clip) is None)
 
+    def stored(self, clip: ListedClip) -> StoredClip | None:
+        """The clip's file: of its present cut, or of its last one when it is no longer listed."""
+        return self.clip_files.of(clip) or (None if clip.listed else self.clip_files.newest_of(clip.clip_uuid))
+
     @property
     def is_complete(self) -> bool:
         """A listing is there, all of it was understood, and every clip of it is stored."""

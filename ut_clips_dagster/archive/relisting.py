@@ -25,8 +25,12 @@ def next_relist(record: SessionRecord) -> datetime | None:
     finished_at = _ended_at(session) if session else None
     if listing is None:
         return finished_at + RELIST_AFTER[0] if finished_at else None
-    finished_at = finished_at or listing.first_listed_at
-    return next((at for after in RELIST_AFTER if (at := finished_at + after) > listing.listed_at), None)
+    return next_time(finished_at or listing.first_listed_at, listing.listed_at)
+
+
+def next_time(finished_at: datetime, last_at: datetime) -> datetime | None:
+    """The first time of the schedule after the last one that something was asked at; None when all are over."""
+    return next((at for after in RELIST_AFTER if (at := finished_at + after) > last_at), None)
 
 
 def _ended_at(session: SessionDocument) -> datetime:

@@ -66,7 +66,7 @@ def _rows(record: SessionRecord, listing: ClipListDocument) -> Iterator[dict[str
 
 def _row(record: SessionRecord, study_uuid: str, clip: ListedClip) -> dict[str, Any]:
     files = record.clip_files
-    stored = files.of(clip) or (None if clip.listed else files.newest_of(clip.clip_uuid))
+    stored = record.stored(clip)
     problem = files.problem_of(clip.clip_uuid)
     generation = record.clip_urls.of(clip)
     return {

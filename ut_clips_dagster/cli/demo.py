@@ -21,6 +21,7 @@ from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 HOME = Path(".demo")
@@ -116,7 +117,7 @@ def _watch(
                     console.print(f"Session {session_id} archived ({len(complete)} of {len(sessions)})")
             found = sum(1 for s in sessions if (home / "archive" / SESSIONS / s).exists())
             status.update(f"{len(sessions)} sessions at UserTesting, {found} found, {len(complete)} archived")
-            if exit_when_done and complete == sessions and _recorded(home, sessions):
+            if exit_when_done and complete == sessions and _looked_at(home) and _recorded(home, sessions):
                 return True
             if dagster.poll() is not None:
                 raise ClipsError(f"Dagster ended by itself; its output is in {HOME}/dagster.log.")
@@ -124,6 +125,13 @@ def _watch(
                 raise ClipsError(f"Not all sessions were archived in {GIVE_UP_AFTER_S:.0f} s; see {HOME}/dagster.log.")
             time.sleep(LOOK_EVERY_S)
     return False
+
+
+def _looked_at(home: Path) -> bool:
+    """Whether every stored clip has its row in clip_media, and so its poster."""
+    root = str(home / "archive")
+    stored = MetadataTable(root).stored(None).column("storage_path").to_pylist()
+    return set(stored) <= set(MediaTable(root).paths(None).to_pylist())
 
 
 def _recorded(home: Path, sessions: set[str]) -> bool:

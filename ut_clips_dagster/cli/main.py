@@ -94,14 +94,32 @@ def plan(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help='Such as "select status, count(*) from clip_metadata group by 1".')],
+    query: Annotated[
+        str | None,
+        typer.Argument(help='Such as "select status, count(*) from clips group by 1", or the name of a question.'),
+    ] = None,
     output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|VERSION",
+            help="Read the tables as they were within the last 7 days: at a time (UTC, unless it has an offset), or at "
+            "a version of clip_metadata.",
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show the questions that can be asked by name.")] = False,
 ) -> None:
-    """Query the clip metadata with DuckDB; the table's name is clip_metadata."""
-    from ut_clips_dagster.cli.sql import run_sql
+    """Query the archive with DuckDB.
+
+    The view clips joins the tables clip_metadata, clip_media and clip_transcripts; session_transcripts is there, too.
+    """
+    from ut_clips_dagster.cli.sql import list_questions, run_sql
 
     with failing_plainly():
-        run_sql(query, output.value)
+        if show:
+            list_questions()
+        else:
+            run_sql(query, output.value, as_of)
 
 
 @app.command()

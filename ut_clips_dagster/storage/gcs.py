@@ -107,7 +107,7 @@ class GcsStore:
                 try:
                     blob.upload_from_string(
                         content,
-                        content_type="application/json",
+                        content_type="text/vtt" if path.endswith(".vtt") else "application/json",
                         if_generation_match=blob.generation if present is not None else 0,
                         timeout=TIMEOUT_S,
                         retry=self._retry,
@@ -135,6 +135,13 @@ class GcsStore:
         with self._explained(f"read {path} in"), self._blob(path).open("rb", chunk_size=CHUNK_BYTES) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """See `Store`; without a chunk size, one request."""
+        with self._explained(f"read {path} in"):
+            blob = self._document(path)
+            end = start + length - 1
+            return bytes(blob.download_as_bytes(start=start, end=end, timeout=TIMEOUT_S, retry=self._retry))
 
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`."""

@@ -65,3 +65,16 @@ class MetadataTable(SessionTable):
 
         condition = ((ds.field("status") != "STORED") | ds.field("error").is_valid()) & ds.field("listed")
         return self.fetch(table, condition, columns)
+
+    def stored(self, session_ids: Sequence[str] | None) -> pa.Table:
+        """The stored clips of these sessions (of all when None): session_id, storage_path."""
+        columns = ["session_id", "storage_path"]
+        table = self.arrow()
+        if table is None:
+            return self.schema.empty_table().select(columns)
+        import pyarrow.dataset as ds
+
+        condition = ds.field("status") == "STORED"
+        if session_ids is not None:
+            condition &= ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self.fetch_arrow(table, condition, columns)

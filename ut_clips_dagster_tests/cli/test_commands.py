@@ -22,6 +22,7 @@ UNKNOWN_TEST = (
     f"The Results API answered 404 for the sessions of test {UNKNOWN_TEST_ID}. It is unknown, deleted, or of a product "
     "without video clips. Correct this test ID in USERTESTING_TEST_IDS, or remove it there."
 )
+MEDIA_AND_TOKENS = (Operation.MEDIA, Operation.TOKEN)
 ASSETS = ("usertesting_sessions", "clip_list", "clip_urls", "clip_files", "clip_metadata")
 
 
@@ -52,7 +53,9 @@ def test_archive_stores_every_clip_records_every_partition_and_asks_nothing_twic
         for name in ASSETS:
             assert set(instance.get_materialized_partitions(AssetKey(name))) == keys
     ideal = 1 + len(keys) + 2 * len(expected)
-    assert simulator.requests.api_count() <= ideal + 2
+    transcripts = simulator.requests.count(Operation.GET_TRANSCRIPT)
+    assert transcripts == sum(bool(world.clips(session_id)) for session_id in keys)
+    assert simulator.requests.api_count() - transcripts <= ideal + 2
 
     simulator.requests.clear()
     code, output = invoke("archive")
@@ -252,7 +255,41 @@ def test_plan_tells_what_new_sessions_will_cost() -> None:
 
     answer = json.loads(output)
     assert code == 0
-    assert answer == {"sessions": 100, "clips": 300, "requests": 700, "duration_s": 4194.0}
+    assert answer == {"sessions": 100, "clips": 300, "requests": 800, "duration_s": 4794.0, "transcripts": 100}
+
+
+def test_transcripts_cost_what_plan_says_and_no_clip_waits_for_one(
+    simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saturated, at ten requests a minute: with transcripts and without, the clips' requests are the same ones."""
+
+    def asked() -> list[tuple[str, str | None, str | None]]:
+        entries = simulator.requests.entries()
+        return [(e.operation.value, e.session_id, e.clip_uuid) for e in entries if e.operation not in MEDIA_AND_TOKENS]
+
+    monkeypatch.setenv("UT_CLIPS_TRANSCRIPTS", "off")
+    invoke("archive")
+    without = asked()
+    simulator.requests.clear()
+    monkeypatch.setenv("UT_CLIPS_TRANSCRIPTS", "on")
+    monkeypatch.setenv("UT_CLIPS_ARCHIVE", str(tmp_path / "other"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "other_home"))
+    code, output = invoke("archive")
+    with_them = asked()
+
+    assert code == 0, output
+    assert not [entry for entry in without if entry[0] == "get_transcript"]
+    kinds = [entry[0] for entry in with_them]
+    first = kinds.index("get_transcript")
+    assert set(kinds[first:]) == {"get_transcript"}, "a transcript is asked for before a clip"
+    with_clips = [s.session_id for s in simulator.world.sessions() if simulator.world.clips(s.session_id)]
+    assert sorted(str(entry[1]) for entry in with_them[first:]) == sorted(with_clips)
+    assert kinds[:first].count("list_clips") == [entry[0] for entry in without].count("list_clips") == 4
+    assert kinds[:first].count("get_clip") >= 6
+    code, output = invoke("sql", "select count(*) as n from clips where words is not null", "--format", "json")
+    stored = sum(len(simulator.world.clips(s)) for s in with_clips if simulator.world.transcript(s))
+    assert json.loads(output) == [{"n": stored}]
+    assert json.loads(invoke("plan", "--json")[1])["requests"] == 0
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ class TestOperations:
         for left, operation in zip(range(9, -1, -1), cycle(Operation)):
             pacer.acquire(operation)
             pacer.observe(200, counters(left, 60), operation)
-        assert [pacer.delay_s(operation) for operation in Operation] == [60, 60, 60]
+        assert [pacer.delay_s(operation) for operation in Operation] == [60] * len(Operation)
 
     def test_two_counters_that_both_go_down_show_that_they_are_counted_apart(self, pacer: Pacer) -> None:
         for left, operation in [(1, REQUEST), (8, LIST), (0, REQUEST)]:

@@ -1,6 +1,7 @@
-"""Answers in JSON that say something else than the application meant."""
+"""Answers that say something else than the application meant."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -86,9 +87,19 @@ def replacing(at: str, value: str | None) -> Rewrite:
     return rewrite
 
 
+def _commas(body: bytes) -> bytes:
+    return re.sub(rb"(\d\d:\d\d)\.(\d{3})", rb"\1,\2", body)
+
+
+def _json_string(body: bytes) -> bytes:
+    return json.dumps(body.decode()).encode()
+
+
 REWRITES: dict[FaultName, Rewrite] = {
     FaultName.MALFORMED_JSON: _malformed,
     FaultName.TRUNCATED_JSON: _truncated,
     FaultName.UNKNOWN_FIELDS: _unknown_fields,
     FaultName.UNKNOWN_STATUS: _unknown_status,
+    FaultName.COMMA_TIMESTAMPS: _commas,
+    FaultName.JSON_STRING: _json_string,
 }
