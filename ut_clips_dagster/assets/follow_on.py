@@ -111,7 +111,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
             context.log_event(AssetMaterialization(AssetKey(name), partition=key, metadata=metadata))
     if made and not batch:
         yield MaterializeResult(asset_key=name, metadata=made[keys[0]])
-    if checks and context.selected_asset_check_keys:
+    if checks and made and context.selected_asset_check_keys:
         yield from checks(list(made))
     if errors:
         raise _failure(name, errors, len(keys))

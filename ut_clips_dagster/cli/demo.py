@@ -31,7 +31,7 @@ SESSION_EVERY_S = 600.0
 """A new session every ten simulated minutes: every half minute."""
 POLL_INTERVAL_S = 3.0 / TIME_SCALE
 DISCOVERY_INTERVAL_S = 5
-GIVE_UP_AFTER_S = 240.0
+GIVE_UP_AFTER_S = 300.0
 LOOK_EVERY_S = 1.0
 END_WITHIN_S = 15.0
 """What Dagster has to end by itself in; then it is killed."""

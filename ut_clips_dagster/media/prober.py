@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
+from ut_clips_dagster.errors import MediaError
 from ut_clips_dagster.media.facts import Facts, Looked
 from ut_clips_dagster.media.ranges import ReadRange
-from ut_clips_dagster.media.worker import FACTS, JOB, POSTER, RANGE, WANTS
+from ut_clips_dagster.media.worker import FACTS, JOB, POSTER, RANGE, READY, WANTS
 
 MEMORY_BYTES = 2 * 1024**3
 LIMIT_S = 20.0
 """Time of the worker for one file; what the store takes for the bytes does not count."""
+START_LIMIT_S = 60.0
 MAX_RANGES = 20_000
 MAX_MESSAGE_BYTES = 1024 * 1024
 NEEDED = ("PATH", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_", "LANG", "LC_", "TZ")
@@ -70,19 +72,34 @@ class Prober:
 
         Raises:
             StorageError: `read_range` did; nothing is known of the file then.
+            MediaError: the worker does not start.
         """
+        first = self._look_once(size_bytes, read_range)
+        # a machine that was short of memory or time for a moment is no fact of the file: asked once more
+        return first if isinstance(first, Looked) else self._told(self._look_once(size_bytes, read_range))
+
+    def _look_once(self, size_bytes: int, read_range: ReadRange) -> Looked | str:
+        """What was found, or how the worker ended."""
         worker = self._started()
         try:
             worker.pipe.send_bytes(JOB.pack(size_bytes))
             return self._converse(worker.pipe, read_range)
         except TimeoutError:
             self.close()
-            return _failed(f"takes longer than {self._limit_s:.0f} s to be looked at")
+            return self._too_long
         except (EOFError, OSError, ValueError, TypeError, struct.error):  # it is dead, or talks nonsense
-            return _failed(self._death(worker))
+            return self._death(worker)
         except BaseException:  # the store failed, or a person ended it: the worker still waits for its bytes
             self.close()
             raise
+
+    @staticmethod
+    def _told(second: Looked | str) -> Looked:
+        return Looked(Facts(failure=second)) if isinstance(second, str) else second
+
+    @property
+    def _too_long(self) -> str:
+        return f"takes longer than {self._limit_s:.0f} s to be looked at"
 
     def close(self) -> None:
         """End the worker."""
@@ -125,7 +142,21 @@ class Prober:
                     start_new_session=True,  # Ctrl+C is for us; we end it
                 )
             self._worker = _Worker(process, ours)
+            self._await_ready(ours)
         return self._worker
+
+    def _await_ready(self, pipe: Connection) -> None:
+        """A worker that cannot even start says nothing of a file: nothing is recorded then."""
+        try:
+            if pipe.poll(START_LIMIT_S) and pipe.recv_bytes(1) == READY:
+                return
+        except (EOFError, OSError):
+            """Told below."""
+        self.close()
+        raise MediaError(
+            "The process that looks at clips does not start: nothing was looked at. Check the installation "
+            "(python -c 'import av') and the machine's free memory."
+        )
 
     def _death(self, worker: _Worker) -> str:
         self.deaths += 1
@@ -135,10 +166,6 @@ class Prober:
             code = 0
         self.close()
         if code == -signal.SIGALRM:
-            return f"takes longer than {self._limit_s:.0f} s to be looked at"
+            return self._too_long
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"ends the program that looks at it ({how})"
-
-
-def _failed(why: str) -> Looked:
-    return Looked(Facts(failure=why))

@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 JOB = struct.Struct(">Q")
 """Parent to worker: a file of so many bytes is to be looked at."""
 RANGE = struct.Struct(">QI")
-WANTS, FACTS, POSTER = b"R", b"F", b"P"
-"""Worker to parent, first byte of each message: a range wanted; facts as JSON; the poster, before them."""
+READY, WANTS, FACTS, POSTER = b"H", b"R", b"F", b"P"
+"""Worker to parent, first byte of each message: it has started; a range wanted; facts as JSON; the poster, before."""
 
 
 def serve(parent: Connection, limit_s: int) -> None:
@@ -35,6 +35,7 @@ def serve(parent: Connection, limit_s: int) -> None:
         signal.alarm(limit_s)
         return data
 
+    parent.send_bytes(READY)
     while True:
         (size,) = JOB.unpack(parent.recv_bytes())
         signal.alarm(limit_s)
@@ -49,7 +50,8 @@ def main() -> None:
     """Set the limits, then serve."""
     descriptor, memory_bytes, limit_s = map(int, sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    with contextlib.suppress(ValueError, OSError):  # macOS knows no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     with contextlib.suppress(EOFError, BrokenPipeError):
         serve(Connection(descriptor), limit_s)
 

@@ -116,7 +116,7 @@ def plan_tick(  # noqa: PLR0913, PLR0917 - a pure function of all it depends on
 
 def _run(piece: list[str], reason: str) -> RunRequest:
     """One run of these sessions, which are contiguous in Dagster's order."""
-    (request,) = run_requests(piece, piece, BATCH, PRIORITY, reason)
+    (request,) = run_requests(piece, piece, BATCH, PRIORITY, reason, in_turn=False)
     return request
 
 

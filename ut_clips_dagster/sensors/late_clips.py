@@ -184,12 +184,7 @@ def late_clips_sensor() -> SensorDefinition:
             reason = f"No session is due; {len(cursor.due)} will be."
             return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
         return SensorResult(
-            run_requests=[
-                RunRequest(
-                    run_config=relist_config(wanted),
-                    tags={PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips", BATCH_TAG: AT_WORK},
-                )
-            ],
+            run_requests=[RunRequest(run_config=relist_config(wanted), tags=TAGS)],
             cursor=cursor.model_dump_json(),
         )
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance
+from dagster import AssetKey, DagsterInstance, RunsFilter
 from typer.testing import CliRunner
 
 from ut_clips_dagster.cli import app
@@ -17,6 +17,7 @@ from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.simulator import Operation, SimulatorServer, media_file
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
+ARCHIVING = RunsFilter(job_name="archive_clips")
 UNKNOWN_TEST_ID = "00000000-0000-4000-8000-000000000000"
 UNKNOWN_TEST = (
     f"The Results API answered 404 for the sessions of test {UNKNOWN_TEST_ID}. It is unknown, deleted, or of a product "
@@ -194,7 +195,7 @@ def test_archive_spans_a_short_gap_of_complete_sessions_and_no_long_one(
     listed = {entry.session_id for entry in simulator.requests.entries(Operation.LIST_CLIPS)}
     assert listed == {*newest_first[:3], newest_first[7]}
     with DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        assert instance.get_runs_count() == 3
+        assert instance.get_runs_count(ARCHIVING) == 3
 
 
 def test_a_session_that_is_no_uuid_is_refused_before_any_request(simulator: SimulatorServer) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.errors import MediaError, StorageError
 from ut_clips_dagster.media.facts import Looked
 from ut_clips_dagster.media.prober import Prober
 from ut_clips_dagster_tests.media import bad_worker
@@ -29,7 +29,7 @@ def test_a_file_that_kills_the_worker_is_told_and_the_next_one_has_its_facts(pro
         assert look(prober, order).facts.failure == f"ends the program that looks at it ({why})"
         after = look(prober, b"good")
         assert (after.facts.failure, after.facts.width, after.poster) == (None, 4, b"good")
-    assert prober.deaths == 2
+    assert prober.deaths == 4  # each was asked twice: a machine may have been short of memory for a moment
 
 
 def test_a_worker_that_talks_nonsense_is_ended_and_replaced(prober: Prober) -> None:
@@ -74,6 +74,20 @@ def test_the_worker_ends_with_the_block() -> None:
         assert process.poll() is None
     assert process.poll() is not None
     gc.collect()  # a pipe left open would warn
+
+
+def test_a_worker_that_does_not_start_says_nothing_of_the_file() -> None:
+    with Prober(module="ut_clips_dagster_tests.media.no_such_module") as prober:
+        for _ in range(2):
+            with pytest.raises(MediaError, match="does not start: nothing was looked at"):
+                look(prober, b"good")
+
+
+def test_a_worker_that_is_killed_once_is_no_fact_of_the_file(prober: Prober) -> None:
+    assert look(prober, b"good").poster == b"good"
+    prober._started().process.kill()
+    assert look(prober, b"good").poster == b"good"
+    assert prober.deaths == 1
 
 
 def test_the_worker_inherits_no_secret(prober: Prober, monkeypatch: pytest.MonkeyPatch) -> None:
