@@ -99,6 +99,14 @@ class LocalStore:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
+    def read_range(self, path: str, start: int, length: int) -> Iterator[bytes]:
+        """See `Store`."""
+        with self._explained(f"read {path} in"), (self._root / path).open("rb") as file:
+            file.seek(start)
+            while length > 0 and (chunk := file.read(min(length, CHUNK_BYTES))):
+                yield chunk
+                length -= len(chunk)
+
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`."""
         with self._explained("list"):
