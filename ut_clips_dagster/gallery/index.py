@@ -71,13 +71,23 @@ class Index:
         if path is None:
             raise IndexMissingError("The index is being built.")
         try:
-            with closing(schema.open_to_read(path)) as db:
+            with closing(self._opened(path)) as db:
                 yield db
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise StorageError(f"The index cannot be read: {error}. Try again.") from error
             self.discard(path)
             raise IndexMissingError("The index is damaged, and is being built anew.") from error
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        """This file; or the one that has taken its place since its name was read."""
+        try:
+            return schema.open_to_read(path)
+        except sqlite3.OperationalError:
+            now = self.path
+            if now is None or now == path:
+                raise
+            return schema.open_to_read(now)
 
     def discard(self, path: Path) -> None:
         """Let nobody read this file any more, unless another one has taken its place already."""

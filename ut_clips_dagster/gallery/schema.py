@@ -83,6 +83,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 def open_to_read(path: Path) -> sqlite3.Connection:
     """For one question; rows are known by their columns' names."""
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+    db.execute("select 1 from summary")  # opens the file at last, which may be removed at any time
     db.row_factory = sqlite3.Row
     return db
 

@@ -25,7 +25,7 @@ from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 STUDY = "5a1f0000-0000-4000-8000-000000000001"
 OTHER_STUDY = "c0ffee00-0000-4000-8000-000000000002"
 START = datetime(2026, 11, 2, 9, 0, tzinfo=timezone.utc)
-WIDTH, HEIGHT, FPS, SECONDS = 480, 270, 10, 12
+WIDTH, HEIGHT, FPS, SECONDS = 480, 270, 5, 12
 
 
 def identity(name: str) -> str:
@@ -75,10 +75,18 @@ class Session:
 
 
 class Archive:
-    """Writes sessions into a store, with their rows."""
+    """Writes sessions into a store, with their rows.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: where.
+        varied: each clip another film, as for screenshots.
+        real: with clips that play, and pictures; else with other bytes, which are made faster.
+    """
+
+    def __init__(self, store: Store, *, real: bool = True, varied: bool = False) -> None:
         self.store = store
+        self.real = real
+        self.varied = varied
         self.metadata = MetadataTable(store.uri)
         self.media = MediaTable(store.uri)
         self.transcripts = TranscriptsTable(store.uri)
@@ -97,10 +105,16 @@ class Archive:
     def path(self, session: Session, clip: Clip) -> str:
         return f"clips/{session.study}/{session.id}/{clip.uuid}.mp4"
 
+    def content(self, clip: Clip) -> bytes:
+        """The bytes of the clip's file."""
+        return (
+            video(clip.uuid if self.varied else STUDY) if self.real else f"{clip.uuid}{clip.start_ms}".encode() * 1000
+        )
+
     def _row(self, session: Session, clip: Clip) -> dict[str, Any]:
         stored: dict[str, Any] = dict.fromkeys(("storage_path", "size_bytes", "crc32c", "content_type"))
         if clip.status == "STORED":
-            content = video(clip.uuid)
+            content = self.content(clip)
             path = self.path(session, clip)
             self.store.put_clip(path, [content], clip.content_type)
             crc = base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
@@ -137,7 +151,7 @@ class Archive:
         poster_path = None
         if clip.poster:
             poster_path = path.replace(".mp4", ".jpg")
-            self.store.put_clip(poster_path, [picture(clip.uuid)], "image/jpeg")
+            self.store.put_clip(poster_path, [picture(clip.uuid) if self.real else b"no picture"], "image/jpeg")
         return {
             **dict.fromkeys(self.media.schema.names),
             "session_id": session.id,
@@ -170,7 +184,7 @@ def video(seed: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "clip.mp4")
         with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            options = {"preset": "ultrafast", "crf": "35", "g": "10"}
+            options = {"preset": "ultrafast", "crf": "35", "g": "5"}
             stream = container.add_stream("libx264", rate=FPS, options=options)
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             for number in range(FPS * SECONDS):
