@@ -6,13 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from google.api_core.exceptions import (
-    GoogleAPIError,
-    NotFound,
-    PreconditionFailed,
-    RequestRangeNotSatisfiable,
-    RetryError,
-)
+from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed, RetryError
 from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -27,7 +21,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """Part of a resumable upload; a multiple of 256 KiB as GCS demands. One part is what is held in memory."""
-RANGE_BYTES = 2 * 1024 * 1024
 TIMEOUT_S = 60.0
 RETRY = DEFAULT_RETRY.with_timeout(120.0)
 DOCUMENT_CONFLICTS = 20
@@ -142,23 +135,6 @@ class GcsStore:
         with self._explained(f"read {path} in"), self._blob(path).open("rb", chunk_size=CHUNK_BYTES) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
-
-    def read_range(self, path: str, start: int, length: int) -> Iterator[bytes]:
-        """See `Store`; part by part, so that a reader who stops costs at most one."""
-        end = start + length
-        with self._explained(f"read {path} in"):
-            while start < end:
-                last = min(end, start + RANGE_BYTES) - 1
-                try:
-                    chunk = self._document(path).download_as_bytes(
-                        start=start, end=last, checksum=None, timeout=TIMEOUT_S, retry=self._retry
-                    )
-                except RequestRangeNotSatisfiable:
-                    return
-                yield chunk
-                start += len(chunk)
-                if start <= last:
-                    return
 
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`."""

@@ -64,9 +64,6 @@ class Store(Protocol):
     def read(self, path: str) -> Iterator[bytes]:
         """The object's bytes, in chunks."""
 
-    def read_range(self, path: str, start: int, length: int) -> Iterator[bytes]:
-        """So many of the object's bytes from `start` on, in chunks; fewer where it ends before."""
-
     def walk(self, prefix: str) -> Iterator[str]:
         """Paths of all objects below a prefix."""
 
