@@ -21,6 +21,7 @@ from ut_clips_dagster.results_api.pacing import Pacer
 from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, OFFICIAL_TOKEN_URL, load_settings
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
@@ -77,10 +78,11 @@ class ClipPollingResource(ConfigurableResource[None]):
 
 
 class ArchiveResource(ConfigurableResource[None]):
-    """Where clips, documents and the metadata table are: a directory, or gs://bucket/prefix."""
+    """Where clips, documents and tables are: a directory, or gs://bucket/prefix; and where a gallery shows them."""
 
     gcs: ResourceDependency[GCSResource]
     root: str = "data"
+    gallery_url: str = ""
     max_clip_bytes: int = DEFAULT_MAX_CLIP_BYTES
     media_allowed_hosts: list[str] = []  # noqa: RUF012 - a pydantic field
 
@@ -98,6 +100,10 @@ class ArchiveResource(ConfigurableResource[None]):
     def table(self) -> MetadataTable:
         """The clip metadata table."""
         return MetadataTable(self.store().uri)
+
+    def media_table(self) -> MediaTable:
+        """The table of what the clips' files are."""
+        return MediaTable(self.store().uri)
 
     def pipeline(self, poller: ClipPoller, api_url: str) -> ArchivePipeline:
         """A pipeline that archives into here.

@@ -12,7 +12,7 @@ import pytest
 from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from ut_clips_dagster.cli.archive import QUIET
+from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.definitions import JOB, archive_resource, build_definitions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource

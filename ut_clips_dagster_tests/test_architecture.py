@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,12 @@ import pytest
 import ut_clips_dagster
 
 PACKAGE = Path(ut_clips_dagster.__file__).parent
-INNER = ("results_api", "archive", "storage", "simulator")
+INNER = ("results_api", "archive", "storage", "media", "simulator")
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "results_api"},
     "storage": {"errors", "storage"},
     "archive": {"errors", "archive", "results_api", "storage"},
+    "media": {"errors", "archive", "media", "results_api", "storage"},
     "simulator": {"simulator"},
 }
 
@@ -41,6 +44,17 @@ def test_imports_point_one_way(folder: str) -> None:
 
 
 def test_only_definitions_and_commands_read_the_environment() -> None:
-    allowed = {"definitions.py", "settings.py", "session_table.py", "demo.py", "platform.py"}
+    allowed = {"prober.py", "definitions.py", "settings.py", "session_table.py", "demo.py", "platform.py"}
     readers = {path.name for path in PACKAGE.rglob("*.py") if "os.environ" in path.read_text()}
     assert readers <= allowed
+
+
+def test_the_worker_that_reads_hostile_files_imports_nothing_that_holds_credentials() -> None:
+    """It starts in a tenth of a second, and of the archive it has what its parent gives it."""
+    code = "import sys; import ut_clips_dagster.media.worker, ut_clips_dagster.media.probe; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    ours = {name for name in modules if name.startswith("ut_clips_dagster.")}
+    assert ours == {f"ut_clips_dagster.{name}" for name in (
+        "media", "media.worker", "media.probe", "media.facts", "media.poster"
+    )}  # fmt: skip
+    assert not {"dagster", "google.cloud", "pydantic", "httpx", "pandas", "numpy"} & set(modules)

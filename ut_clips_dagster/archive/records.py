@@ -194,7 +194,7 @@ class SessionRecords:
             if content is None:
                 continue
             try:
-                document = _parse(session_id, model, content)
+                document = parse_document(session_id, model, content)
             except ValueError:
                 damaged.append(name)
                 continue
@@ -208,11 +208,11 @@ class SessionRecords:
 
         A whole one that another run wrote meanwhile stays.
         """
-        payload = ABSENT if rebuilt is None else _payload(rebuilt)
+        payload = ABSENT if rebuilt is None else payload_of(rebuilt)
 
         def update(content: bytes | None) -> bytes:
             try:
-                if content is not None and _parse(session_id, DOCUMENTS[name], content) is not None:
+                if content is not None and parse_document(session_id, DOCUMENTS[name], content) is not None:
                     return content
             except ValueError:
                 """Damaged: that is what is mended."""
@@ -229,7 +229,7 @@ class SessionRecords:
 
     def _parse(self, session_id: str, name: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
         try:
-            return _parse(session_id, model, content)
+            return parse_document(session_id, model, content)
         except ValueError:
             raise StorageError(
                 f"{self._path(session_id, name)} in {self._store.uri} is damaged. "
@@ -248,17 +248,18 @@ class SessionRecords:
         def apply(content: bytes | None) -> bytes:
             before = None if content is None else self._parse(session_id, name, model, content)
             written[:] = [update(before)]
-            return seal(_payload(written[0]))
+            return seal(payload_of(written[0]))
 
         self._store.update_document(self._path(session_id, name), apply)
         return written[0]
 
 
-def _payload(document: Document) -> bytes:
+def payload_of(document: Document) -> bytes:
+    """A document as JSON, without its seal."""
     return document.model_dump_json(indent=1).encode()
 
 
-def _parse(session_id: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
+def parse_document(session_id: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
     """The document; None when it stands for one that could not be rebuilt.
 
     Raises:

@@ -131,17 +131,22 @@ def unrecorded(store: Store, recorded: set[str]) -> list[str]:
 
 def check_object(file: StoredClip, store: Store, *, read_data: bool) -> tuple[Kind, str] | None:
     """What is wrong with one recorded file; see `objects`."""
+    return check_bytes(store, file.storage_path, file.size_bytes, file.crc32c, read_data=read_data)
+
+
+def check_bytes(store: Store, path: str, size_bytes: int, crc32c: str, *, read_data: bool) -> tuple[Kind, str] | None:
+    """What is wrong with an object of which size and checksum are recorded; see `objects`."""
     try:
-        size = store.size_bytes(file.storage_path)
+        size = store.size_bytes(path)
         if size is None:
-            return "object missing", f"{file.storage_path} is recorded as stored, but not there"
-        if size != file.size_bytes:
-            return "object differs", f"{file.storage_path} has {size} bytes, recorded are {file.size_bytes}"
-        crc32c = crc32c_of(store.read(file.storage_path)) if read_data else store.checksum(file.storage_path)
+            return "object missing", f"{path} is recorded as stored, but not there"
+        if size != size_bytes:
+            return "object differs", f"{path} has {size} bytes, recorded are {size_bytes}"
+        found = crc32c_of(store.read(path)) if read_data else store.checksum(path)
     except StorageError as error:
         return "object unreadable", str(error)
-    if crc32c != file.crc32c:
-        return "object differs", f"{file.storage_path} has crc32c {crc32c}, recorded is {file.crc32c}"
+    if found != crc32c:
+        return "object differs", f"{path} has crc32c {found}, recorded is {crc32c}"
     return None
 
 

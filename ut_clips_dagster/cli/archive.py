@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dagster import AssetMaterialization, DagsterEvent
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster import AssetMaterialization
 
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
 from ut_clips_dagster.cli.console import console, errors
+from ut_clips_dagster.cli.follow_ons import make_follow_ons
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
+from ut_clips_dagster.cli.runs import run_job
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.errors import ClipsError, SettingsError, StorageError
 from ut_clips_dagster.known_sessions import sessions_of_unsuccessful_runs, unfinished_sessions
@@ -25,11 +26,10 @@ from ut_clips_dagster.sensors.run_requests import pieces
 BRIDGED_SESSIONS = 3
 """Complete sessions between unfinished ones that one run may span: each is listed again, and another run would wait for
 its own clips' generation."""
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def archive_once(only: Sequence[str]) -> bool:
-    """Discover, add partitions, archive what is missing; True when nothing is left unfinished.
+    """Discover, add partitions, archive what is missing, make what follows on it; True when no clip is left unfinished.
 
     Raises:
         ClipsError: it could not run; the message says why.
@@ -42,6 +42,12 @@ def archive_once(only: Sequence[str]) -> bool:
         discover(platform, known)
     platform.instance.add_dynamic_partitions(SESSIONS, [s for s in named if s not in known])
     order = platform.instance.get_dynamic_partitions(SESSIONS)
+    done = _archive_wanted(platform, named, order)
+    make_follow_ons(platform, named or None, order)
+    return done
+
+
+def _archive_wanted(platform: Platform, named: list[str], order: Sequence[str]) -> bool:
     if named:
         return archive_sessions(platform, named, order)
     wanted = _to_do(platform, order)
@@ -60,19 +66,10 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
         order: all known ones in Dagster's order, in which a run spans a range.
         bridged: most sessions in a row that nobody asked for and that a run may span all the same.
     """
-    job = platform.definitions.resolve_job_def(JOB)
     failures: list[str] = []
     with watching(len(wanted)):
-        for piece in _bridged(wanted, order, bridged):
-            span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
-            run = job.execute_in_process(
-                instance=platform.instance,
-                partition_key=piece[0] if len(piece) == 1 else None,
-                tags=None if len(piece) == 1 else span,
-                raise_on_error=False,
-                run_config=QUIET,
-            )
-            failures += [_reason(event) for event in run.all_events if event.is_step_failure]
+        for piece in bridged_pieces(wanted, order, bridged):
+            failures += run_job(platform, JOB, piece)
     for failure in failures:
         errors.print(failure, markup=False, highlight=False, soft_wrap=True)
     return _summary(platform, wanted) and not failures
@@ -129,7 +126,7 @@ def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     return [session_id for session_id in order if session_id in wanted]
 
 
-def _bridged(wanted: Sequence[str], order: Sequence[str], bridged: int) -> Iterator[list[str]]:
+def bridged_pieces(wanted: Sequence[str], order: Sequence[str], bridged: int) -> Iterator[list[str]]:
     """Contiguous pieces of the order that hold all wanted sessions, joined over short gaps."""
     position = {key: index for index, key in enumerate(order)}
     span: list[int] = []
@@ -161,17 +158,6 @@ def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
         f"in {platform.archive.store().uri}"
     )
     return not unfinished
-
-
-def _reason(event: DagsterEvent) -> str:
-    """Our own failure names every session; of anything else, the error that it was."""
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    while error and error.cause:
-        error = error.cause
-    return error.message.strip() if error else "The run failed; see the Dagster UI."
 
 
 def _session_id(text: str) -> str:

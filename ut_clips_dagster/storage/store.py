@@ -64,6 +64,9 @@ class Store(Protocol):
     def read(self, path: str) -> Iterator[bytes]:
         """The object's bytes, in chunks."""
 
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """So many bytes of the object from `start` on; fewer only at its end."""
+
     def walk(self, prefix: str) -> Iterator[str]:
         """Paths of all objects below a prefix."""
 

@@ -8,7 +8,7 @@ from dagster import AssetIn, AssetKey, AssetRecordsFilter, Definitions, asset, m
 
 from ut_clips_dagster.assets import clip_assets
 from ut_clips_dagster.assets.specs import IO_MANAGER
-from ut_clips_dagster.cli.archive import QUIET
+from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.partitions import sessions as sessions_partitions
 from ut_clips_dagster.simulator import Operation
 from ut_clips_dagster_tests.platform import ASSETS, TestPlatform, materializations

@@ -4,6 +4,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ut_clips_dagster.simulator.api.calls import API_OPERATIONS, Operation
+from ut_clips_dagster.simulator.world.flaws import Flaw
 
 
 class FaultName(str, Enum):
@@ -35,6 +36,12 @@ class FaultName(str, Enum):
     EXPIRED_LINK = "expired_link"
     CLIP_ERROR = "clip_error"
     NEVER_READY = "never_ready"
+    NO_VIDEO = "no_video"
+    WRONG_LENGTH = "wrong_length"
+    WRONG_SOUND = "wrong_sound"
+    BROKEN_INDEX = "broken_index"
+    UNKNOWN_CODEC = "unknown_codec"
+    HUGE_PICTURE = "huge_picture"
 
     def describe(self) -> str:
         """How the fault appears to a client, in one line."""
@@ -81,7 +88,15 @@ _KINDS: dict[FaultName, _Kind] = {
     FaultName.EXPIRED_LINK: _Kind(_CLIP, "a link that has expired already when it is issued"),
     FaultName.CLIP_ERROR: _Kind(_CLIP, "a generation that is started ends as ERROR (count: that many generations)"),
     FaultName.NEVER_READY: _Kind(_CLIP, "GENERATING, however long one waits"),
+    FaultName.NO_VIDEO: _Kind(_MEDIA, "a file with sound alone"),
+    FaultName.WRONG_LENGTH: _Kind(_MEDIA, "a file half as long as the clip"),
+    FaultName.WRONG_SOUND: _Kind(_MEDIA, "a file without sound where the clip has some, and with sound where not"),
+    FaultName.BROKEN_INDEX: _Kind(_MEDIA, "a file that ends in the midst of its index"),
+    FaultName.UNKNOWN_CODEC: _Kind(_MEDIA, "a file whose video is of a kind that nothing knows"),
+    FaultName.HUGE_PICTURE: _Kind(_MEDIA, "a file whose picture is 8192 x 4352"),
 }
 WORLD_FAULTS = frozenset({FaultName.EXPIRED_LINK, FaultName.CLIP_ERROR, FaultName.NEVER_READY})
 """Faults of what the API says, decided where the answer is made; all others befall the answer on its way."""
-WIRE_FAULTS = frozenset(FaultName) - WORLD_FAULTS
+FILE_FAULTS = frozenset(FaultName(flaw.value) for flaw in Flaw)
+"""Faults of a clip's file itself: it arrives whole, and is not what the API lists."""
+WIRE_FAULTS = frozenset(FaultName) - WORLD_FAULTS - FILE_FAULTS

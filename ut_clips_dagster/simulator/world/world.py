@@ -67,7 +67,7 @@ class World:
 
     def render(self, clip: Clip) -> Render:
         """The file of a clip as it is cut now; from here on there is such a file, until the clip is deleted."""
-        made = Render(clip.session_id, clip.clip_uuid, clip.cut, clip.media_size_bytes)
+        made = Render(clip.session_id, clip.clip_uuid, clip.cut, clip.media_size_bytes, clip.has_audio)
         with self._lock:
             return self._renders.setdefault((clip.clip_uuid, clip.cut), made)
 
