@@ -79,9 +79,9 @@ def clip_assets(
             else:
                 finished[result.session_id] = result
             if not alone or result.error or result.from_documents:
-                _log(context, result, selected, uri)
+                _log(context, result, selected, uri, archive.gallery_url)
     if alone and not errors:
-        metadata = event_metadata(finished[keys[0]], uri)
+        metadata = event_metadata(finished[keys[0]], uri, archive.gallery_url)
         yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
     if context.selected_asset_check_keys:  # after the results, which they are about
         yield from check_results(context, archive, session_ids)
@@ -90,7 +90,7 @@ def clip_assets(
     if not alone and _others_selected(context):
         yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
-            _log(context, result, selected, uri)
+            _log(context, result, selected, uri, archive.gallery_url)
 
 
 def steps_for(selected: set[str]) -> Steps:
@@ -103,8 +103,8 @@ def steps_for(selected: set[str]) -> Steps:
     )
 
 
-def _log(context: AssetExecutionContext, result: SessionResult, selected: set[str], uri: str) -> None:
-    metadata = event_metadata(result, uri)
+def _log(context: AssetExecutionContext, result: SessionResult, selected: set[str], uri: str, gallery_url: str) -> None:
+    metadata = event_metadata(result, uri, gallery_url)
     for name in _materialized(result):
         if name in selected:
             context.log_event(

@@ -5,7 +5,7 @@ A path is never made from what was asked: it is the one the table holds for the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +18,8 @@ from ut_clips_dagster.storage.store import Store
 
 VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm")
 """Others are sent as the first: what a media host once said must not make a page of a clip."""
+PIECE_BYTES = 2 * 1024 * 1024
+"""What is held in memory for each player; in a bucket each piece is a request."""
 MAX_POSTER_BYTES = 4 * 1024 * 1024
 UNCHANGED = "private, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
@@ -47,11 +49,11 @@ async def stream_clip(store: Store, row: Any, headers: Mapping[str, str], *, wit
     sent = {**part.headers, "content-type": kind, "cache-control": ASK_AGAIN}
     if part.status in (NOT_MODIFIED, UNSATISFIABLE) or not with_body:
         return Response(status_code=part.status, headers=sent)
-    chunks = store.read_range(path, part.start, part.length)
-    first = await run_in_threadpool(next, chunks, b"")  # before the status is sent: it may not be there
+    end = part.start + part.length
+    first = await _piece(store, path, part.start, end)  # before the status is sent: it may not be there
     if not first and part.length:
         raise StorageError(f"{path} is shorter than recorded.")
-    return StreamingResponse(_rest(first, chunks), status_code=part.status, headers=sent)
+    return StreamingResponse(_pieces(store, path, part.start, end, first), status_code=part.status, headers=sent)
 
 
 async def poster(store: Store, row: Any) -> Response | None:
@@ -66,20 +68,21 @@ async def poster(store: Store, row: Any) -> Response | None:
 def read_small(store: Store, path: str) -> bytes | None:
     """A picture's bytes; None when it is not there, or too large to be one."""
     try:
-        picture = b"".join(store.read_range(path, 0, MAX_POSTER_BYTES + 1))
+        picture = store.read_range(path, 0, MAX_POSTER_BYTES + 1)
     except StorageError:
         return None
     return picture if 0 < len(picture) <= MAX_POSTER_BYTES else None
 
 
-async def _rest(first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Chunk by chunk, as the player takes them; the file is closed when it goes away."""
-    try:
-        chunk = first
-        while chunk:
-            yield chunk
-            chunk = await run_in_threadpool(next, chunks, b"")
-    finally:
-        close = getattr(chunks, "close", None)
-        if close:
-            close()
+async def _pieces(store: Store, path: str, start: int, end: int, first: bytes) -> AsyncIterator[bytes]:
+    """Piece by piece, as the player takes them: one that goes away costs at most one more."""
+    piece = first
+    while piece:
+        yield piece
+        start += len(piece)
+        piece = await _piece(store, path, start, end)
+
+
+async def _piece(store: Store, path: str, start: int, end: int) -> bytes:
+    length = min(PIECE_BYTES, end - start)
+    return await run_in_threadpool(store.read_range, path, start, length) if length > 0 else b""

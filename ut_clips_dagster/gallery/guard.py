@@ -31,10 +31,11 @@ HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+DEFAULTS = {"cross-origin-resource-policy": "same-origin", "cache-control": "no-store"}
+"""What an answer may say otherwise."""
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -79,8 +80,9 @@ class Guard:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                for name, value in DEFAULTS.items():
+                    headers.setdefault(name, value)
                 headers.update(HEADERS)
-                headers.setdefault("cache-control", "no-store")
             await send(message)
 
         refusal = self._refusal(Request(scope))
