@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -16,16 +14,12 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from ut_clips_dagster.errors import StorageConflictError, StorageError
-from ut_clips_dagster.storage.links import LOCK, publish, replace, sync_directory
 from ut_clips_dagster.storage.store import CountedStream, ObjectInfo, crc32c_of
 
 CHUNK_BYTES = 1024 * 1024
 SYNC_EVERY_BYTES = 64 * 1024 * 1024
 TEMPORARY = ".tmp"
 ABANDONED_AFTER_S = 24 * 3600.0
-CLIPS, SESSIONS, PROBE = "clips", "sessions", ".probe"
-LONGEST_NAME = "f" * 36
-"""As long as a UUID."""
 
 
 class LocalStore:
@@ -44,8 +38,9 @@ class LocalStore:
         """See `Store`; also clears what killed runs left in `.tmp/` more than a day ago."""
         with self._explained("write to"):
             self._temporary.mkdir(parents=True, exist_ok=True)
-            for top in (CLIPS, SESSIONS):
-                self._try_out(self._root / top / PROBE)
+            probe = self._temporary / f"{uuid.uuid4().hex}.probe"
+            probe.write_bytes(b"")
+            probe.unlink()
             for left in self._temporary.iterdir():
                 with suppress(FileNotFoundError):  # another run clears, too
                     if left.suffix == ".part" and time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
@@ -60,7 +55,7 @@ class LocalStore:
                     file.write(chunk)
                     early.written(len(chunk))
             _sync(file)
-            adopted = not publish(temporary, self._root / path)
+            adopted = not self._publish(temporary, self._root / path)
         if adopted and (self.size_bytes(path), self.checksum(path)) != (stream.size_bytes, stream.crc32c):
             raise StorageConflictError(f"{path} exists with other bytes in {self.uri}; it was left as it is.")
         return ObjectInfo(path, stream.size_bytes, stream.crc32c, adopted)
@@ -78,12 +73,12 @@ class LocalStore:
         target = self._root / path
         with self._explained(f"write {path} in"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(target.parent / LOCK), self._temporary_file() as (temporary, file):
+            with FileLock(target.parent / ".lock"), self._temporary_file() as (temporary, file):
                 content = update(self.read_document(path))
                 file.write(content)
                 _sync(file)
-                replace(temporary, target)
-                sync_directory(target.parent)
+                temporary.replace(target)
+                _sync_directory(target.parent)
         return content
 
     def size_bytes(self, path: str) -> int | None:
@@ -113,30 +108,20 @@ class LocalStore:
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`."""
         with self._explained("list"):
-            for directory, below, files in os.walk(self._root / prefix, onerror=_unless_missing):
-                below[:] = [name for name in below if name != PROBE]
+            for directory, _, files in os.walk(self._root / prefix, onerror=_unless_missing):
                 for name in files:
-                    if not name.startswith("."):  # locks, and copies that are not whole yet
+                    if name != ".lock":
                         yield (Path(directory) / name).relative_to(self._root).as_posix()
 
-    def _try_out(self, directory: Path) -> None:
-        """Do once all that storing takes: a name as long as any, given without overwriting, and a file replaced."""
-        place = directory / uuid.uuid4().hex
-        target = place / LONGEST_NAME / LONGEST_NAME / f"{LONGEST_NAME}{LONGEST_NAME}.mp4"
+    def _publish(self, temporary: Path, target: Path) -> bool:
+        """Give the final name; False when it is taken. A hard link, as a rename would overwrite."""
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            for expected in (True, False):
-                with self._temporary_file() as (temporary, file):
-                    _sync(file)
-                    if publish(temporary, target) is not expected:
-                        raise OSError(errno.EIO, "a new name was not given, or a taken one was given anew")
-            with FileLock(target.parent / LOCK), self._temporary_file() as (temporary, _):
-                replace(temporary, target)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-        for left in directory.iterdir():
-            with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
-                    shutil.rmtree(left, ignore_errors=True)
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        _sync_directory(target.parent)
+        return True
 
     @contextmanager
     def _temporary_file(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -152,11 +137,6 @@ class LocalStore:
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except NotImplementedError:  # of FileLock
-            raise StorageError(
-                f"Cannot {what} {self.uri}: the filesystem has no file locks, without which runs at the same time "
-                "would overwrite each other. Mount it with locks, or set UT_CLIPS_ARCHIVE to another place."
-            ) from None
         except OSError as error:
             raise StorageError(
                 f"Cannot {what} {self.uri}: {error.strerror or error}. "
@@ -199,3 +179,12 @@ class _EarlySync:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new name survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
