@@ -44,6 +44,7 @@ class Index:
     def __init__(self, directory: Path, archive_uri: str) -> None:
         self._directory = directory / sha256(archive_uri.encode()).hexdigest()[:16]
         self._link = self._directory / f"index-{schema.VERSION}"
+        self._taken_over: tuple[Path | None, Mapping[str, list[str] | None]] = (None, {})
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -117,10 +118,15 @@ class Index:
         Raises:
             StorageError: a table cannot be read.
         """
+        files = {name: table.files() for name, table in tables.items()}
+        if self._taken_over == (self.path, files):
+            return False  # at once: this is what happens nearly always
         datasets = {name: table.arrow() for name, table in tables.items()}
         try:
             with FileLock(self._directory / ".lock", timeout=0):
-                return self._refresh(datasets, told)
+                changed = self._refresh(datasets, told)
+                self._taken_over = (self.path, files)
+                return changed
         except Timeout:
             return False
         except (sqlite3.Error, OSError) as error:

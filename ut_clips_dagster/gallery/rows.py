@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -47,7 +48,7 @@ def kept_rows(source: Source, fragment: ds.Fragment, schema: pa.Schema) -> Itera
         schema=schema, columns=columns, batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1
     )
     for batch in batches:
-        named = (row for row in _plain(batch).to_pylist() if row["session_id"] and row["clip_uuid"])
+        named = (row for row in _rows(batch) if row["session_id"] and row["clip_uuid"])
         yield [_kept(row, source.values(row)) for row in named]
 
 
@@ -56,10 +57,24 @@ def _kept(row: Row, values: tuple[Any, ...]) -> Kept:
     return Kept(row["session_id"], row["clip_uuid"], digest, values)
 
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times as microseconds: making objects of them takes longer than all the rest."""
-    arrays = [array.cast(pa.int64()) if array.type == TIMESTAMP else array for array in batch.columns]
-    return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
+def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
+    """Rows with times as microseconds and cues as tuples: making objects of them takes longer than all the rest."""
+    columns = [_values(array) for array in batch.columns]
+    return (dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True))
+
+
+def _values(array: pa.Array) -> Iterable[Any]:
+    if pa.types.is_list(array.type):
+        return _cues(array)
+    plain: list[Any] = (array.cast(pa.int64()) if array.type == TIMESTAMP else array).to_pylist()
+    return plain
+
+
+def _cues(array: pa.ListArray) -> Iterator[list[tuple[Any, ...]]]:
+    flat = array.flatten()
+    fields = dict(zip((field.name for field in flat.type), flat.flatten(), strict=True))
+    cues = zip(*(fields[name].to_pylist() for name in ("start_ms", "end_ms", "voice", "text")), strict=True)
+    return ([*islice(cues, length or 0)] for length in array.value_lengths().to_pylist())
 
 
 def _clip(row: Row) -> tuple[Any, ...]:
@@ -85,9 +100,9 @@ def _media(row: Row) -> tuple[Any, ...]:
 
 def _transcript(row: Row) -> tuple[Any, ...]:
     """The cues' times and voices apart from their texts, which are one line each."""
-    cues = [cue for cue in row["cues"] or () if cue and cue["text"]]
-    times = json.dumps([(cue["start_ms"] or 0, cue["end_ms"] or 0, cue["voice"]) for cue in cues], ensure_ascii=False)
-    return times, "\n".join(" ".join(cue["text"].split()) for cue in cues)
+    cues = [cue for cue in row["cues"] if cue[3]]
+    times = json.dumps([(start or 0, end or 0, voice) for start, end, voice, _ in cues], ensure_ascii=False)
+    return times, "\n".join(text.replace("\n", " ") for *_, text in cues)
 
 
 _AS_IT_IS = (
