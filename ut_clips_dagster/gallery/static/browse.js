@@ -166,6 +166,7 @@ export class Browse {
   // The archive's studies and statuses, for the filters.
   know(archive) {
     this.archive = archive;
+    byId("filters").hidden = !archive.clips; // nothing to narrow down yet
     const studies = archive.studies.filter((each) => each.study);
     const study = studies.map((each) => [each.study, `${short(each.study)} · ${count(each.clips, "clip")}, until ${dayOf(each.last_ms)}`]);
     const status = Object.entries(archive.statuses).filter(([key]) => key);
