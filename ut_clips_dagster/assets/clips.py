@@ -98,9 +98,9 @@ def clip_assets(
             else:
                 finished[result.session_id] = result
             if not alone or result.error or result.from_documents:
-                log_result(context, result, selected, uri)
+                log_result(context, result, selected, uri, archive.gallery_url)
     if alone and not errors:
-        metadata = event_metadata(finished[keys[0]], uri)
+        metadata = event_metadata(finished[keys[0]], uri, archive.gallery_url)
         yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
     if context.selected_asset_check_keys:  # after the results, which they are about
         yield from check_results(context, archive, session_ids)
@@ -109,7 +109,7 @@ def clip_assets(
     if not alone and _others_selected(context):
         yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
-            log_result(context, result, selected, uri)
+            log_result(context, result, selected, uri, archive.gallery_url)
 
 
 def batch_of(instance: DagsterInstance, run: DagsterRun) -> Batch:
@@ -127,9 +127,9 @@ def steps_for(selected: set[str]) -> Steps:
     )
 
 
-def log_result(context: Context, result: SessionResult, selected: Container[str], uri: str) -> None:
+def log_result(context: Context, result: SessionResult, selected: Container[str], uri: str, gallery_url: str) -> None:
     """Log what is there of a session as materialized, as far as it was selected."""
-    metadata = event_metadata(result, uri)
+    metadata = event_metadata(result, uri, gallery_url)
     for name in _materialized(result):
         if name in selected:
             context.log_event(

@@ -69,7 +69,7 @@ def relist_op(
             if _is_unchanged(result, before.get(result.session_id)):
                 _log_unchanged(context, result)
             else:
-                log_result(context, result, ORDER, uri)
+                log_result(context, result, ORDER, uri, archive.gallery_url)
     if errors:
         raise failure(errors, len(config.sessions))
 

@@ -19,6 +19,7 @@ from ut_clips_dagster.archive.records import SESSIONS, SessionRecords
 from ut_clips_dagster.cli.console import cell, console
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
 from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.gallery.server import GalleryServer
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.media_table import MediaTable
@@ -56,8 +57,10 @@ def run_demo(*, exit_when_done: bool, port: int) -> bool:
     shutil.copy(INSTANCE_CONFIG, home / "dagster")
     config = SimulatorConfig(time_scale=TIME_SCALE, appear_every_s=None if exit_when_done else SESSION_EVERY_S)
     port = _free_port(port)
-    with SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:
+    gallery = _gallery(home)
+    with SimulatorServer(config) as simulator, gallery, _dagster(simulator, home, port, gallery.url) as dagster:
         console.print(f"Dagster UI: [link]http://127.0.0.1:{port}[/link]  (simulated Results API: {simulator.url})")
+        console.print(f"Gallery: {gallery.address}", markup=False, highlight=False, soft_wrap=True)
         console.print("Sessions are found by the new_sessions sensor within seconds of Dagster's start.")
         done = _watch(simulator, home, dagster, signals, exit_when_done=exit_when_done)
     table = MetadataTable(str(home / "archive"))
@@ -67,8 +70,15 @@ def run_demo(*, exit_when_done: bool, port: int) -> bool:
     return done
 
 
+def _gallery(home: Path) -> GalleryServer:
+    """A gallery of the archive that is being filled."""
+    return GalleryServer(LocalStore(home / "archive"), home / "gallery")
+
+
 @contextmanager
-def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _dagster(
+    simulator: SimulatorServer, home: Path, port: int, gallery_url: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
     """Webserver and daemon, whose output goes to a file; all their processes end with the block."""
     environment = {
         **os.environ,
@@ -78,6 +88,7 @@ def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subp
         "USERTESTING_CLIENT_SECRET": "demo",
         "USERTESTING_TEST_IDS": DEMO_TEST_ID,
         "UT_CLIPS_ARCHIVE": str(home / "archive"),
+        "UT_CLIPS_GALLERY_URL": gallery_url,
         "UT_CLIPS_POLL_INTERVAL_S": str(POLL_INTERVAL_S),
         "UT_CLIPS_POLL_MAX_ATTEMPTS": "10",
         "UT_CLIPS_BATCH_SIZE": "10",

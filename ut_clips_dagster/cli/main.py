@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -198,6 +199,29 @@ def health(  # noqa: PLR0913, PLR0917 - a command's options
         )
         if not check_health(limits, as_json=as_json, alert=alert):
             raise typer.Exit(EXIT_COULD_NOT_RUN)
+
+
+@app.command()
+def gallery(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8091,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name the gallery is reached by from other machines; repeat for more."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File that holds the token, made if missing; without it each start has a new token."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Directory for the search index.", show_default="~/.cache/ut-clips/gallery")
+    ] = None,
+) -> None:
+    """Search and watch the clips in a browser; prints the address, which holds the token that lets you in."""
+    from ut_clips_dagster.cli.gallery import serve_gallery
+
+    with failing_plainly():
+        serve_gallery(host=host, port=port, allowed_hosts=allow_host or (), token_file=token_file, cache=cache)
 
 
 @app.command()

@@ -66,6 +66,6 @@ def finished_events(archive: ArchiveResource, doubtful: Sequence[str]) -> tuple[
         result = SessionResult(record.session_id, record, rows, None, from_documents=True)
         events += [
             AssetMaterialization(AssetKey(name), partition=record.session_id, metadata=metadata)
-            for name, metadata in event_metadata(result, uri).items()
+            for name, metadata in event_metadata(result, uri, archive.gallery_url).items()
         ]
     return {record.session_id for record in finished}, events

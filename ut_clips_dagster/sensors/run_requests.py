@@ -16,7 +16,7 @@ from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 REASON_TAG = "ut_clips/reason"
 
 
-def run_requests(
+def run_requests(  # noqa: PLR0913 - a pure function of all it depends on
     wanted: Iterable[str], order: Sequence[str], batch_size: int, priority: int, reason: str, *, in_turn: bool = True
 ) -> Iterator[RunRequest]:
     """Runs for the wanted sessions.

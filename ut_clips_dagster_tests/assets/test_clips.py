@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 import pytest
 from dagster import AssetIn, AssetKey, AssetRecordsFilter, Definitions, asset, materialize
@@ -325,3 +327,19 @@ def test_a_survey_keeps_what_is_known_of_clips_that_could_not_be_had(platform: T
     platform.run(keys[0], keys[-1], assets=["clip_list"])
 
     assert set(platform.archive.table().read([bad])["status"]) == {"ERROR"}
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_with_a_gallery_a_session_is_linked_to_its_page_there(platform: TestPlatform, sessions: int) -> None:
+    keys = platform.add_partitions()[:sessions]
+    settings = platform.settings.model_copy(update={"gallery_url": "https://clips.example"})
+    linked = dataclasses.replace(platform, settings=settings)
+
+    run = linked.run(keys[0], keys[-1] if sessions > 1 else None)
+
+    for name in ("clip_files", "clip_metadata"):
+        for event in materializations(run, name):
+            assert (
+                event.materialization.metadata["gallery"].value == f"https://clips.example/sessions/{event.partition}"
+            )
+    assert "gallery" not in materializations(run, "clip_list")[0].materialization.metadata
