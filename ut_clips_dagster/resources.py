@@ -96,7 +96,7 @@ class ClipPollingResource(ConfigurableResource[None]):
 
 
 class ArchiveResource(ConfigurableResource[None]):
-    """Where clips, documents and the metadata table are: a directory, or gs://bucket/prefix."""
+    """Where clips, documents and the metadata table are: a directory, gs://bucket/prefix or s3://bucket/prefix."""
 
     gcs: ResourceDependency[GCSResource]
     root: str = "data"
@@ -105,6 +105,8 @@ class ArchiveResource(ConfigurableResource[None]):
 
     def store(self) -> Store:
         """The store of clips and documents."""
+        if self.root.startswith("s3://"):
+            return _s3_store(self.root)
         if not self.root.startswith("gs://"):
             return LocalStore(Path(self.root))
         parts = urlsplit(self.root)
@@ -141,3 +143,16 @@ class ArchiveResource(ConfigurableResource[None]):
             SessionRecords(store),
             MetadataTable(store.uri),
         )
+
+
+def _s3_store(root: str) -> Store:
+    """Imported late: boto3 is of an extra, and slow. Credentials, region and endpoint are AWS's own settings."""
+    try:
+        from dagster_aws.s3 import S3Resource
+
+        from ut_clips_dagster.storage.s3 import S3Store
+    except ImportError:
+        raise ResourceSettingsError(
+            f"UT_CLIPS_ARCHIVE {root} needs boto3 and dagster-aws: pip install 'ut_clips_dagster[s3]'"
+        ) from None
+    return S3Store.at(S3Resource().get_client(), root)

@@ -104,6 +104,12 @@ class LocalStore:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """See `Store`."""
+        with self._explained(f"read {path} in"), (self._root / path).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`."""
         with self._explained("list"):
