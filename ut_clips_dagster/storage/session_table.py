@@ -120,15 +120,17 @@ class SessionTable:
         except (DeltaError, OSError) as error:
             raise self._error("write", error) from error
 
-    def rewrite(self, rows: pd.DataFrame) -> None:
-        """Put these rows in place of all there are, in one commit that reads none of them: for a repair.
+    def rewrite(self, rows: pd.DataFrame | pa.Table) -> None:
+        """Put these rows in place of all there are, in one commit that reads none of them: for a repair, or a copy.
 
         A directory whose log is damaged is first moved aside, as `<table>.damaged-<time>`.
 
         Raises:
             StorageError: it cannot be written; in a bucket a damaged log has to be moved aside by a person.
         """
-        arrow = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
+        arrow = (
+            rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
+        )
         try:
             self._open()
         except StorageError as error:
@@ -220,8 +222,14 @@ class SessionTable:
 
     def fetch(self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None) -> pd.DataFrame:
         """The rows that meet a condition (all when None), as `read` gives them."""
+        return to_pandas(self.rows(table, condition, columns))
+
+    def rows(
+        self, table: ds.Dataset, condition: ds.Expression | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The same, as Arrow has them."""
         try:
-            return to_pandas(table.to_table(filter=condition, columns=list(columns) if columns else None))
+            return table.to_table(filter=condition, columns=list(columns) if columns else None)
         except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
             raise self._error("read", error) from error
 
@@ -289,6 +297,26 @@ class SessionTable:
     def _error(self, what: str, error: Exception) -> StorageError:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         return StorageError(f"Cannot {what} the table {self.uri}: {reason}. Check UT_CLIPS_ARCHIVE.")
+
+
+def found_table(archive_uri: str, name: str) -> SessionTable | None:
+    """A table of an archive as it is there, whichever it is; None when there is none."""
+    options = _storage_options(archive_uri)
+    try:
+        there = DeltaTable(f"{archive_uri}/{name}", storage_options=options)
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise StorageError(f"Cannot read the table {archive_uri}/{name}: {reason}. Run `ut-clips repair`.") from error
+    told = there.metadata().configuration.get(STATISTICS, "")
+    members = {
+        "name": name,
+        "schema": pa.schema(there.schema()),
+        "statistics": tuple(told.split(",")) if told else SessionTable.statistics,
+    }
+    kind: type[SessionTable] = type("FoundTable", (SessionTable,), members)
+    return kind(archive_uri)
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
