@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from dagster import ConfigurableResource, DagsterError, InitResourceContext, ResourceDependency
 from dagster_gcp import GCSResource
+from pydantic import PrivateAttr
 
 from ut_clips_dagster.archive.discovery import Discoveries
 from ut_clips_dagster.archive.documents import ListedClip
@@ -102,11 +103,14 @@ class ArchiveResource(ConfigurableResource[None]):
     root: str = "data"
     max_clip_bytes: int = DEFAULT_MAX_CLIP_BYTES
     media_allowed_hosts: list[str] = []  # noqa: RUF012 - a pydantic field
+    _s3: Store | None = PrivateAttr(default=None)
+    """Kept: a client of boto3 takes long to make, and renews its credentials itself."""
 
     def store(self) -> Store:
         """The store of clips and documents."""
         if self.root.startswith("s3://"):
-            return _s3_store(self.root)
+            self._s3 = self._s3 or _s3_store(self.root)
+            return self._s3
         if not self.root.startswith("gs://"):
             return LocalStore(Path(self.root))
         parts = urlsplit(self.root)

@@ -19,9 +19,8 @@ from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable, as_clip_metadata
 from ut_clips_dagster.storage.s3 import S3Store
-from ut_clips_dagster.storage.session_table import as_rows
+from ut_clips_dagster.storage.session_table import SessionTable, as_rows
 from ut_clips_dagster.storage.store import Store
-from ut_clips_dagster.storage.transcripts_table import SCHEMA as TRANSCRIPTS
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 
 KINDS = ["directory", "gcs", "s3"]
@@ -43,6 +42,10 @@ def metadata(session_id: str, **values: Any) -> pd.DataFrame:
     return as_clip_metadata([{**dict.fromkeys(MetadataTable.schema.names), "session_id": session_id, **values}])
 
 
+def fill_table(table: SessionTable, rows: list[dict[str, Any]]) -> None:
+    table.rewrite(as_rows(table.schema, [{**dict.fromkeys(table.schema.names), **row} for row in rows]))
+
+
 def fill(store: Store) -> dict[str, bytes]:
     """An archive of two sessions with all that belongs to one; returns its files and documents."""
     contents: dict[str, bytes] = {}
@@ -54,11 +57,10 @@ def fill(store: Store) -> dict[str, bytes]:
         for path in (f"{clips}/clip.vtt", f"sessions/{session_id}/clip_list.json", f"sessions/{session_id}/t.vtt"):
             contents[path] = f"document {path}".encode()
             store.update_document(path, lambda _, path=path: contents[path])  # type: ignore[misc]
-        MetadataTable(store.uri).replace(session_id, metadata(session_id, clip_name="it's", size_bytes=2**40))
-        media = {**dict.fromkeys(MediaTable.schema.names), "session_id": session_id, "duration_s": 1.5}
-        MediaTable(store.uri).replace(session_id, as_rows(MediaTable.schema, [media]))
-        said = {"session_id": session_id, "clip_uuid": "c", "text": "it's", "cues": CUES, "words": 3}
-        TranscriptsTable(store.uri).replace(session_id, as_rows(TRANSCRIPTS, [said]))
+    both = [{"session_id": session_id} for session_id in SESSIONS]
+    fill_table(MetadataTable(store.uri), [{**row, "clip_name": "it's", "size_bytes": 2**40} for row in both])
+    fill_table(MediaTable(store.uri), [{**row, "duration_s": 1.5} for row in both])
+    fill_table(TranscriptsTable(store.uri), [{**row, "text": "it's", "cues": CUES} for row in both])
     path = f"discovery/{STUDY}.json"
     contents[path] = b"{}"
     store.update_document(path, lambda _: b"{}")

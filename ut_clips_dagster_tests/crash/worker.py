@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pandas as pd
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
@@ -35,6 +36,7 @@ from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import TEMPORARY, LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.s3 import S3Store
 from ut_clips_dagster.storage.store import ObjectInfo, Store
 
 DIED, FINISHED, UNFINISHED = 9, 0, 2
@@ -140,7 +142,7 @@ def run(job: Job) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.max_file_bytes, job.max_file_bytes))
     reach = Boundaries(job.die_at, job.trace)
     plain = open_store(job.archive)
-    if not job.archive.startswith("gs://"):
+    if "://" not in job.archive:
         reach.watch(job.archive)
     store: Any = DyingStore(plain, reach)
     records = SessionRecords(store)
@@ -164,7 +166,9 @@ def run(job: Job) -> int:
 
 
 def open_store(archive: str) -> Store:
-    """The store at a directory or a gs:// address; an emulator's, without credentials."""
+    """The store at a directory, or at a gs:// or s3:// address of an emulator."""
+    if archive.startswith("s3://"):
+        return S3Store.at(boto3.session.Session().client("s3"), archive)
     if not archive.startswith("gs://"):
         return LocalStore(Path(archive))
     credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
