@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Kind = Literal["moto", "ministack"]
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 240.0
 ROOT = Path(__file__).parents[2]
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIAEMULATOR",
