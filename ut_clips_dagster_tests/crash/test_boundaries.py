@@ -6,7 +6,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from .worker import DIED, FINISHED, UNFINISHED, Job, open_store
 from .zygote import Workers
 
 CLIPS_PER_SESSION = (2, 1)
-EIGHT = 8
 
 
 class Bench:
@@ -173,14 +171,11 @@ def test_eight_processes_on_one_archive_in_s3_lose_and_repeat_nothing(
 ) -> None:
     archive = f"s3://{s3_bucket}/shared"
     config = SimulatorConfig(rate_limit=1_000_000, sessions=4, clips_total=6, generation_s=0.02)
-    with SimulatorServer(config) as server, ExitStack() as stack:
-        crews = [stack.enter_context(Workers(s3_emulator.environment)) for _ in range(EIGHT)]
-        bench = Bench(server, crews[0], tmp_path)
-        for crew in crews:
-            crew.start(bench.job(archive, trace=None).model_dump_json())
-        codes = [crew.wait() for crew in crews]
-        assert set(codes) == {FINISHED}
-        assert_complete(open_store(archive), bench.bytes.__getitem__, bench.clips, bench.events(bench.job(archive)))
+    with SimulatorServer(config) as server, Workers(s3_emulator.environment) as workers:
+        bench = Bench(server, workers, tmp_path)
+        job = bench.job(archive, trace=None, processes=8)
+        assert bench.run(job) == FINISHED
+        assert_complete(open_store(archive), bench.bytes.__getitem__, bench.clips, bench.events(job))
 
 
 def test_two_processes_on_the_same_sessions_lose_nothing_and_store_nothing_twice(bench: Bench) -> None:

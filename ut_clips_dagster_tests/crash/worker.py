@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -57,6 +58,8 @@ class Job(BaseModel):
     """File to which the name of each boundary is added as it is reached: `what#1` the first time, `what#2` ..."""
     die_at: str | None = None
     """Name of the boundary to die at."""
+    processes: int = 1
+    """So many do the same, at the same time; the first ends with the worst of their exit codes."""
     max_file_bytes: int | None = None
     """The disk takes no longer file than this: what comes after is refused, as by a full disk."""
 
@@ -137,6 +140,8 @@ class DyingTable(MetadataTable):
 
 def run(job: Job) -> int:
     """Archive, and say how it went by the process's exit code."""
+    if job.processes > 1:
+        return _run_all(job)
     if job.max_file_bytes is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.max_file_bytes, job.max_file_bytes))
@@ -163,6 +168,23 @@ def run(job: Job) -> int:
             events.write(f"{result.session_id}\n")
         reach("event logged")
     return UNFINISHED if unfinished else FINISHED
+
+
+def _run_all(job: Job) -> int:
+    pids = []
+    for _ in range(job.processes):
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                code = run(job.model_copy(update={"processes": 1}))
+            except BaseException:  # noqa: BLE001 - the child must not go on as a second parent
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        pids.append(pid)
+    return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids)
 
 
 def open_store(archive: str) -> Store:
