@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from ut_clips_dagster.archive.documents import ListedClip
-from ut_clips_dagster.archive.poller import ClipGivenUp, ClipPoller, LinkIssued, SessionListed
+from ut_clips_dagster.archive.poller import Batch, ClipGivenUp, ClipPoller, LinkIssued, SessionListed
 from ut_clips_dagster.archive.scheduler import PollingPolicy
 from ut_clips_dagster.results_api.models import ClipDetails, ClipListing, ClipStatus
 from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
@@ -211,11 +211,7 @@ class Progress:
 
     finished_at: dict[int, float] = field(default_factory=dict)
     given_up: int = 0
-    pick_up_ages: list[float] = field(default_factory=list)
-
-    @property
-    def first_s(self) -> float:
-        return min(self.finished_at.values(), default=math.nan)
+    first_clip_s: float = math.nan
 
     @property
     def all_s(self) -> float:
@@ -228,14 +224,14 @@ def archive(  # noqa: PLR0913, C901 - one run in one place, as the pipeline's lo
     progress: Progress,
     policy: PollingPolicy,
     *,
-    interactive: bool,
+    batch: Batch | None,
     discover: bool = False,
     seed: int = 0,
 ) -> None:
     """One run, in the shape of `ArchivePipeline._loop`; downloads take no time."""
     simulation, world = api.simulation, api.world
     paced: Any = PacedApi(api, seed)
-    poller = ClipPoller(paced, policy, simulation.clock, sleep=simulation.sleep, interactive=interactive)
+    poller = ClipPoller(paced, policy, simulation.clock, sleep=simulation.sleep, batch=batch)
     if discover:
         paced.list_sessions()
     for session in sessions:
@@ -261,4 +257,6 @@ def archive(  # noqa: PLR0913, C901 - one run in one place, as the pipeline's lo
                 clip_done(outcome.session_id)
         elif isinstance(outcome, LinkIssued | ClipGivenUp):
             progress.given_up += isinstance(outcome, ClipGivenUp)
+            if math.isnan(progress.first_clip_s):
+                progress.first_clip_s = simulation.now
             clip_done(outcome.session_id)

@@ -23,7 +23,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from deltalake import WriterProperties, write_deltalake
 
 from ut_clips_dagster.archive.records import seal, unseal
-from ut_clips_dagster.cli.archive import QUIET
+from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.definitions import JOB, archive_resource, build_definitions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import SessionSummary

@@ -12,7 +12,8 @@ signed link.
     │   ├── NotFoundError         404
     │   ├── BudgetExhaustedError  no request left in the budget within the time allowed
     │   ├── ApiUnavailableError   5xx or transport errors, still there after the last retry
-    │   └── InvalidAnswerError    an answer that is not what the API's document says
+    │   ├── InvalidAnswerError    an answer that is not what the API's document says
+    │   └── TranscriptTooLargeError  a transcript larger than is read
     ├── ClipNotReadyError         polls used up while the clip was still generating
     ├── ClipGenerationError       the API said ERROR after the last attempt
     ├── MediaError                the clip's bytes could not be had
@@ -20,14 +21,22 @@ signed link.
     │   ├── LinkRefusedError      a link to a place we do not follow
     │   ├── MediaUnavailableError transport errors, 5xx, short bodies: worth another try
     │   └── NotAClipError         what came is no video, is empty, or is larger than allowed
+    ├── UnexpectedError           an exception that nobody foresaw, while one session was handled
+    ├── RunEndedError             somebody ended the run: it stops, and reports nothing more
     └── StorageError              the archive could not be read or written
+        ├── DamagedDocumentError  a session's document is not what was written
         ├── StorageConflictError  the name is taken by other bytes
         └── TableConflictError    other writers kept winning the metadata table's commit
 """
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 from ut_clips_dagster.plain_text import visible
+
+PACKAGE = Path(__file__).parent
 
 
 class ClipsError(Exception):
@@ -73,6 +82,10 @@ class InvalidAnswerError(ResultsApiError):
     """The API answered, but not with what its document says."""
 
 
+class TranscriptTooLargeError(ResultsApiError):
+    """A transcript larger than any that is read; asking again would not make it smaller."""
+
+
 class ClipNotReadyError(ClipsError):
     """The clip was still generating when its polls were used up."""
 
@@ -101,8 +114,20 @@ class NotAClipError(MediaError):
     """What came is not a video, is empty, or is larger than allowed."""
 
 
+class UnexpectedError(ClipsError):
+    """An exception that nobody foresaw: it costs the session that it befell, and is told with its type and place."""
+
+
+class RunEndedError(ClipsError):
+    """The run was ended elsewhere; it must send, write and report nothing more."""
+
+
 class StorageError(ClipsError):
     """The archive could not be read or written."""
+
+
+class DamagedDocumentError(StorageError):
+    """A session's document is not what was written; `ut-clips repair` mends it."""
 
 
 class StorageConflictError(StorageError):
@@ -111,3 +136,19 @@ class StorageConflictError(StorageError):
 
 class TableConflictError(StorageError):
     """The metadata table's commit lost against other writers more often than is retried."""
+
+
+def as_ours(error: Exception) -> ClipsError:
+    """The error itself where it is ours; else one that tells its type and place.
+
+    Its own text is not told: it may hold anything, a signed link, too.
+    """
+    if isinstance(error, ClipsError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if PACKAGE in Path(frame.filename).parents] or frames
+    place = f" in {Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
+    return UnexpectedError(
+        f"It ended in an unexpected {type(error).__name__}{place}. What is stored is kept, and it is tried again by "
+        "the sensors; if this stays, report it as a defect."
+    )

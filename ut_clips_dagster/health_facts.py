@@ -24,8 +24,9 @@ from ut_clips_dagster.archive.records import SESSIONS as DOCUMENTS
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts, Space, Waiting
-from ut_clips_dagster.known_sessions import IN_FLIGHT, check_archive_is_there, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 

@@ -5,9 +5,11 @@ Imports little: `ut-clips status` must not wait for the definitions and the clie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -15,6 +17,8 @@ from dagster._core.storage.tags import (
 )
 
 from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.run_queue import IN_FLIGHT, PROGRESS_TAG
 from ut_clips_dagster.storage.metadata_table import TABLE, MetadataTable
 
 USERTESTING_SESSIONS = "usertesting_sessions"
@@ -22,14 +26,15 @@ CLIP_LIST = "clip_list"
 CLIP_URLS = "clip_urls"
 CLIP_FILES = "clip_files"
 CLIP_METADATA = "clip_metadata"
+RELIST = "relist_clips"
+"""The job that lists sessions again."""
+RELIST_OP = "relist_sessions"
+"""Its op; Dagster takes no code location in which two things have one name."""
+CLIP_MEDIA = "clip_media"
+ARCHIVE = frozenset({CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA})
+FOLLOW_ON_JOB = "make_"
+"""Beginning of the names of jobs that archive nothing, but follow on what is archived."""
 
-IN_FLIGHT = [
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 UNSUCCESSFUL = [*IN_FLIGHT, DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE]
 
 
@@ -52,33 +57,92 @@ def materialized_sessions(instance: DagsterInstance, asset: str) -> set[str]:
     return set(instance.get_materialized_partitions(AssetKey(asset)))
 
 
+def no_sessions(keys: Iterable[str]) -> list[str]:
+    """Partition keys that a person added and that name no session: nothing is ever asked for them."""
+    return [key for key in keys if not is_uuid(key)]
+
+
+def told_as_no_session(key: str) -> str:
+    """What a person is told of such a partition."""
+    return (
+        f"Partition {key[:80]!a} is no session: a key must be the session's UUID in lower case. "
+        "Nothing was requested for it. Delete the partition, and add the right key."
+    )
+
+
 def unfinished_sessions(instance: DagsterInstance, table: MetadataTable, order: Sequence[str]) -> list[str]:
-    """Partitions that Dagster does not show as materialized, or whose rows say that a clip is not stored."""
+    """Sessions that Dagster does not show as materialized, or whose rows say that a clip is not stored."""
     done = materialized_sessions(instance, CLIP_FILES)
     done &= materialized_sessions(instance, CLIP_METADATA)
     done -= set(table.unfinished()["session_id"])
-    return [session_id for session_id in order if session_id not in done]
+    return [session_id for session_id in order if session_id not in done and is_uuid(session_id)]
 
 
-def sessions_in_flight(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
-    """Sessions that a queued or running run holds."""
-    return _sessions_of_runs(instance, order, IN_FLIGHT)
+def sessions_in_flight(instance: DagsterInstance, order: Sequence[str], job: str | None = None) -> set[str]:
+    """Sessions that a queued or running run of the archive holds, or of the job that is named."""
+    return _sessions_of_runs(instance, order, IN_FLIGHT, job)
 
 
 def sessions_of_unsuccessful_runs(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
-    """Sessions of runs that failed, were cancelled, or did not end: a killed one may not have been seen to end."""
+    """Sessions of archiving runs that failed, were cancelled, or did not end: a killed one may not be seen to end."""
     return _sessions_of_runs(instance, order, UNSUCCESSFUL)
 
 
+def relist_config(session_ids: Sequence[str]) -> dict[str, Any]:
+    """The run config of the job that lists sessions again: any of them, where a range of partitions has to be whole."""
+    return {"ops": {RELIST_OP: {"config": {"sessions": list(session_ids)}}}}
+
+
+def sessions_to_relist(run_config: Mapping[str, Any]) -> list[str]:
+    """The sessions of such a run config; none in that of any other job."""
+    config = run_config.get("ops", {}).get(RELIST_OP, {}).get("config", {})
+    return list(config.get("sessions", []))
+
+
+@dataclass(frozen=True)
+class QueueProgress:
+    """What runs and what waits."""
+
+    running: tuple[str, ...]
+    """How far each run under way is, as it told last."""
+    queued_runs: int
+    queued_sessions: int
+
+
+def queue_progress(runs: Iterable[DagsterRun], order: Sequence[str]) -> QueueProgress:
+    """How far the runs in flight are. Pure."""
+    runs = list(runs)
+    queued = [run for run in runs if run.status in (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED)]
+    running = [run for run in runs if run not in queued]
+    return QueueProgress(
+        tuple(run.tags.get(PROGRESS_TAG) or run.tags.get(PARTITION_NAME_TAG, "begun") for run in running),
+        len(queued),
+        len(_sessions_of(queued, order)),
+    )
+
+
 def _sessions_of_runs(
-    instance: DagsterInstance, order: Sequence[str], statuses: Sequence[DagsterRunStatus]
+    instance: DagsterInstance, order: Sequence[str], statuses: Sequence[DagsterRunStatus], job: str | None = None
 ) -> set[str]:
+    runs = instance.get_runs(RunsFilter(job_name=job, statuses=statuses))
+    return _sessions_of((run for run in runs if job or is_archiving(run)), order)
+
+
+def _sessions_of(runs: Iterable[DagsterRun], order: Sequence[str]) -> set[str]:
     position = {key: index for index, key in enumerate(order)}
     sessions: set[str] = set()
-    for run in instance.get_runs(RunsFilter(statuses=statuses)):
+    for run in runs:
         if key := run.tags.get(PARTITION_NAME_TAG):
             sessions.add(key)
         first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
         if first in position and last in position:
             sessions.update(order[position[first] : position[last] + 1])
+        sessions.update(sessions_to_relist(run.run_config))
     return sessions
+
+
+def is_archiving(run: DagsterRun) -> bool:
+    """Whether a run holds any of the four: what follows on them waits long, and must not keep them waiting."""
+    if run.asset_selection:
+        return any(key.to_user_string() in ARCHIVE for key in run.asset_selection)
+    return not run.job_name.startswith(FOLLOW_ON_JOB)

@@ -1,5 +1,6 @@
 """Dagster resources: thin, frozen configuration that hands out clients and stores."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from ut_clips_dagster.archive.discovery import Discoveries
 from ut_clips_dagster.archive.documents import ListedClip
 from ut_clips_dagster.archive.downloads import Downloader
 from ut_clips_dagster.archive.pipeline import ArchivePipeline
-from ut_clips_dagster.archive.poller import ClipPoller, LinkIssued
+from ut_clips_dagster.archive.poller import Batch, ClipPoller, LinkIssued
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.scheduler import PollingPolicy
 from ut_clips_dagster.errors import SettingsError
@@ -23,6 +24,7 @@ from ut_clips_dagster.results_api.pacing import Pacer
 from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, OFFICIAL_TOKEN_URL, load_settings
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
@@ -91,16 +93,21 @@ class ClipPollingResource(ConfigurableResource[None]):
         with self.api.client() as client:
             return self.poller(client).poll_clip(session_id, clip)
 
-    def poller(self, client: ResultsApi, *, interactive: bool = True) -> ClipPoller:
-        """A poller for a batch; see `ClipPoller`."""
-        return ClipPoller(client, self.policy, interactive=interactive)
+    def poller(
+        self,
+        client: ResultsApi,
+        batch: Batch | None = None,
+    ) -> ClipPoller:
+        """A poller for sessions by hand, or for a batch; see `ClipPoller`."""
+        return ClipPoller(client, self.policy, batch=batch)
 
 
 class ArchiveResource(ConfigurableResource[None]):
-    """Where clips, documents and the metadata table are: a directory, gs://bucket/prefix or s3://bucket/prefix."""
+    """Where clips, documents and tables are: a directory, gs://… or s3://…; and where a gallery shows them."""
 
     gcs: ResourceDependency[GCSResource]
     root: str = "data"
+    gallery_url: str = ""
     max_clip_bytes: int = DEFAULT_MAX_CLIP_BYTES
     media_allowed_hosts: list[str] = []  # noqa: RUF012 - a pydantic field
     _s3: Store | None = PrivateAttr(default=None)
@@ -128,8 +135,12 @@ class ArchiveResource(ConfigurableResource[None]):
         """The clip metadata table."""
         return MetadataTable(self.store().uri)
 
-    def pipeline(self, poller: ClipPoller, api_url: str) -> ArchivePipeline:
-        """A pipeline that archives into here.
+    def media_table(self) -> MediaTable:
+        """The table of what the clips' files are."""
+        return MediaTable(self.store().uri)
+
+    def pipeline(self, poller: ClipPoller, api_url: str, ended: Callable[[], bool] | None = None) -> ArchivePipeline:
+        """A pipeline that archives into here; `ended` says whether the run was ended by others.
 
         Raises:
             StorageError: the archive cannot be written; nothing was requested.
@@ -146,6 +157,7 @@ class ArchiveResource(ConfigurableResource[None]):
             Downloader(media, store),
             SessionRecords(store),
             MetadataTable(store.uri),
+            ended=ended,
         )
 
 

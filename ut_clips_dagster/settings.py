@@ -40,6 +40,10 @@ def _archive_root(value: str) -> str:
             value = str(Path(value).expanduser())
         except RuntimeError:
             raise ValueError("names no home directory") from None
+        if re.search(r"[][]|%[0-9A-Fa-f]{2}", str(Path(value).absolute())):
+            raise ValueError(
+                "must not lie below a directory with brackets or a percent escape in its name: a Delta table cannot"
+            )
     return value.rstrip("/") or "/"
 
 

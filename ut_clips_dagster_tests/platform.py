@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from ut_clips_dagster.cli.archive import QUIET
+from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.definitions import JOB, archive_resource, build_definitions
+from ut_clips_dagster.known_sessions import RELIST, relist_config
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.settings import Settings, load_settings
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer, media_file
 
 TIME_SCALE = 200.0
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__"), JOB)
+"""Where a queued run comes from, as Dagster must know."""
 ASSETS = ("clip_list", "clip_urls", "clip_files", "clip_metadata")
 
 
@@ -61,6 +65,12 @@ class TestPlatform:
             raise_on_error=False,
             run_config=QUIET,
         )
+
+    def relist(self, keys: Sequence[str]) -> Any:
+        """Run the job of `late_clips` over these sessions."""
+        config = {**relist_config(keys), **QUIET}
+        job = self.definitions.resolve_job_def(RELIST)
+        return job.execute_in_process(instance=self.instance, raise_on_error=False, run_config=config)
 
     def materialized(self, asset: str) -> set[str]:
         return set(self.instance.get_materialized_partitions(AssetKey(asset)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,13 +13,16 @@ import pytest
 import ut_clips_dagster
 
 PACKAGE = Path(ut_clips_dagster.__file__).parent
-INNER = ("results_api", "archive", "storage", "simulator", "health")
+INNER = ("results_api", "archive", "storage", "gallery", "health", "media", "simulator", "transcripts")
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "plain_text", "results_api"},
     "storage": {"errors", "storage"},
     "archive": {"errors", "archive", "results_api", "storage"},
+    "media": {"errors", "archive", "media", "results_api", "storage"},
+    "gallery": {"errors", "gallery", "storage"},
     "simulator": {"simulator"},
     "health": {"errors", "archive", "results_api", "storage", "health"},
+    "transcripts": {"errors", "archive", "results_api", "storage", "transcripts"},
 }
 
 
@@ -57,6 +62,17 @@ def test_boto3_is_imported_for_an_archive_in_s3_alone() -> None:
 
 
 def test_only_definitions_and_commands_read_the_environment() -> None:
-    allowed = {"definitions.py", "settings.py", "session_table.py", "demo.py", "platform.py"}
+    allowed = {"gallery.py", "prober.py", "definitions.py", "settings.py", "session_table.py", "demo.py", "platform.py"}
     readers = {path.name for path in PACKAGE.rglob("*.py") if "os.environ" in path.read_text()}
     assert readers <= allowed
+
+
+def test_the_worker_that_reads_hostile_files_imports_nothing_that_holds_credentials() -> None:
+    """It starts in a tenth of a second, and of the archive it has what its parent gives it."""
+    code = "import sys; import ut_clips_dagster.media.worker, ut_clips_dagster.media.probe; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    ours = {name for name in modules if name.startswith("ut_clips_dagster.")}
+    assert ours == {f"ut_clips_dagster.{name}" for name in (
+        "media", "media.worker", "media.probe", "media.facts", "media.poster"
+    )}  # fmt: skip
+    assert not {"dagster", "google.cloud", "pydantic", "httpx", "pandas", "numpy"} & set(modules)

@@ -82,7 +82,7 @@ def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pyte
 
 
 def test_the_code_location_loads_without_settings_and_its_runs_say_what_is_missing() -> None:
-    from ut_clips_dagster.cli.archive import QUIET
+    from ut_clips_dagster.cli.runs import QUIET
     from ut_clips_dagster.definitions import JOB, build_definitions, settings_or_placeholder
     from ut_clips_dagster.partitions import SESSIONS
 

@@ -125,17 +125,22 @@ class Discoveries:
         )
 
     def failed(self, test_id: str, error: ResultsApiError) -> DiscoveryDocument:
-        """Write why a test's session list could not be read."""
-        return self._update(test_id, failed=True, kind=problem_of(error), problem=str(error))
+        """Write why a test's session list could not be read.
 
-    def _update(self, test_id: str, *, failed: bool = False, **changes: object) -> DiscoveryDocument:
+        Access that was lost stays lost until a request succeeds: an outage does not show that it is back.
+        """
+        return self._update(test_id, error)
+
+    def _update(self, test_id: str, error: ResultsApiError | None = None, **changes: object) -> DiscoveryDocument:
         written: list[DiscoveryDocument] = []
 
         def update(content: bytes | None) -> bytes:
             now = self._clock()
             before = _parse(content) or DiscoveryDocument(test_id=test_id, first_asked_at=now, asked_at=now)
-            if failed:
+            if error:
                 changes.update(failures=before.failures + 1, failing_since=before.failing_since or now)
+                if before.kind not in LOST or problem_of(error) in LOST:
+                    changes.update(kind=problem_of(error), problem=str(error))
             written[:] = [before.model_copy(update={"asked_at": now, **changes})]
             return seal(written[0].model_dump_json(indent=1).encode())
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from ut_clips_dagster.results_api.models import Clip, ClipLayout, UtcDatetime, Uuid
+from ut_clips_dagster.results_api.decoding import INT64_MAX, INT64_MIN
+from ut_clips_dagster.results_api.models import Clip, ClipLayout, Malformed, UtcDatetime, Uuid
+
+Int64 = Annotated[int, Field(ge=INT64_MIN, le=INT64_MAX)]
+"""What the table's columns hold; a document with more than that is damaged."""
 
 
 class Document(BaseModel):
@@ -31,8 +35,8 @@ class SessionDocument(Document):
 class Cut(Document):
     """What a clip shows: another cut of the same clip is another file."""
 
-    time_start_ms: int
-    time_end_ms: int
+    time_start_ms: Int64
+    time_end_ms: Int64
     layout: ClipLayout | None = None
 
 
@@ -63,6 +67,11 @@ class ClipListDocument(Document):
     has_video: bool = True
     """False when the API answered 404 for a session that it listed itself: a product without video, or deleted."""
     clips: tuple[ListedClip, ...]
+    malformed: tuple[Malformed, ...] = ()
+    """Entries of the newest listing that could not be understood: as long as there are some, nothing is complete.
+
+    One that an earlier listing held stays in `clips` as that one told it.
+    """
 
     @property
     def listed(self) -> tuple[ListedClip, ...]:
@@ -75,7 +84,7 @@ class Generation(Document):
 
     clip_uuid: Uuid
     cut: Cut
-    attempts: int
+    attempts: Int64
     """Requests of the clip until its link was issued, or until they were used up."""
     waited_s: float
     issued_at: UtcDatetime | None = None
@@ -100,7 +109,7 @@ class StoredClip(Document):
     clip_uuid: Uuid
     cut: Cut
     storage_path: str
-    size_bytes: int
+    size_bytes: Int64
     crc32c: str
     content_type: str
     downloaded_at: UtcDatetime
@@ -167,10 +176,24 @@ class SessionRecord(Document):
         listed = self.clip_list.listed if self.clip_list else ()
         return tuple(clip for clip in listed if self.clip_files.of(clip) is None)
 
+    def stored(self, clip: ListedClip) -> StoredClip | None:
+        """The clip's file: of its present cut, or of its last one when it is no longer listed."""
+        return self.clip_files.of(clip) or (None if clip.listed else self.clip_files.newest_of(clip.clip_uuid))
+
     @property
     def is_complete(self) -> bool:
-        """A listing is there and every clip of it is stored."""
-        return self.clip_list is not None and not self.missing
+        """A listing is there, all of it was understood, and every clip of it is stored."""
+        return self.clip_list is not None and not self.clip_list.malformed and not self.missing
+
+
+def same_clips(one: SessionRecord, other: SessionRecord) -> bool:
+    """Whether two listings of a session hold the same clips, of the same names and cuts."""
+
+    def clips(record: SessionRecord) -> tuple[ListedClip, ...]:
+        found = record.clip_list.clips if record.clip_list else ()
+        return tuple(clip.model_copy(update={"listed_at": clip.first_listed_at}) for clip in found)
+
+    return clips(one) == clips(other)
 
 
 def cut_of(clip: Clip) -> Cut:
@@ -185,9 +208,13 @@ def merge_listing(  # noqa: PLR0913 - a pure function of all it depends on
     clips: tuple[Clip, ...],
     at: datetime,
     *,
+    malformed: tuple[Malformed, ...] = (),
     has_video: bool = True,
 ) -> ClipListDocument:
-    """The new listing, plus what earlier ones held and this one does not, as `listed=False`. Pure."""
+    """The new listing, plus what earlier ones held and this one does not, as `listed=False`. Pure.
+
+    A clip whose entry is malformed now is not gone: it stays as it was told before.
+    """
     earlier = {clip.clip_uuid: clip for clip in before.clips} if before else {}
     listed = {
         clip.uuid: ListedClip(
@@ -204,12 +231,16 @@ def merge_listing(  # noqa: PLR0913 - a pure function of all it depends on
         )
         for clip in clips
     }
-    gone = tuple(clip.model_copy(update={"listed": False}) for key, clip in earlier.items() if key not in listed)
+    unclear = {entry.uuid for entry in malformed}
+    others = tuple(
+        clip.model_copy(update={"listed": key in unclear}) for key, clip in earlier.items() if key not in listed
+    )
     return ClipListDocument(
         session_id=session_id,
         study_uuid=study_uuid,
         first_listed_at=before.first_listed_at if before else at,
         listed_at=at,
         has_video=has_video,
-        clips=(*listed.values(), *gone),
+        clips=(*listed.values(), *others),
+        malformed=malformed,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tenacity
 from pydantic import SecretStr
 
 from ut_clips_dagster.archive.documents import ListedClip, StoredClip
 from ut_clips_dagster.archive.records import clip_path
-from ut_clips_dagster.errors import MediaUnavailableError, StorageConflictError
+from ut_clips_dagster.errors import MediaUnavailableError, RunEndedError, StorageConflictError
 from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.storage.store import ObjectInfo, Store
@@ -27,6 +28,12 @@ class Downloader:
         self._media = media
         self._store = store
         self._sleep = sleep
+        self._abandoned = threading.Event()
+
+    def abandon(self) -> None:
+        """End all downloads under way: their connections are closed, and nothing of them is stored."""
+        self._abandoned.set()
+        self._media.abandon()
 
     def store(
         self, study_uuid: str, session_id: str, clip: ListedClip, link: SecretStr, taken: frozenset[str]
@@ -44,6 +51,7 @@ class Downloader:
             LinkExpiredError: ask the API for a new link.
             MediaError: the bytes cannot be had, or are no clip.
             StorageError: they cannot be stored.
+            RunEndedError: all downloads were abandoned.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(MediaUnavailableError),
@@ -72,5 +80,15 @@ class Downloader:
         raise StorageConflictError(f"All {MAX_VARIANTS} names of clip {clip.clip_uuid} are taken by other bytes.")
 
     def _stream(self, path: str, link: SecretStr) -> tuple[ObjectInfo, str]:
+        self._go_on()
         with self._media.stream(link.get_secret_value()) as stream:
-            return self._store.put_clip(path, stream.chunks, stream.content_type), stream.content_type
+            return self._store.put_clip(path, self._wanted(stream.chunks), stream.content_type), stream.content_type
+
+    def _wanted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._go_on()
+            yield chunk
+
+    def _go_on(self) -> None:
+        if self._abandoned.is_set():
+            raise RunEndedError("The run was ended; the download was abandoned.")

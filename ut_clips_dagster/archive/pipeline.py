@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import datetime, timezone
+
+import pandas as pd
 
 from ut_clips_dagster.archive.documents import (
     ClipProblem,
@@ -20,11 +22,13 @@ from ut_clips_dagster.archive.documents import (
     StoredClip,
     merge_listing,
 )
+from ut_clips_dagster.archive.download_threads import DownloadThreads
 from ut_clips_dagster.archive.downloads import Downloader
 from ut_clips_dagster.archive.poller import ClipGivenUp, ClipPoller, LinkIssued, SessionListed
 from ut_clips_dagster.archive.progress import Progress, report
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.rows import all_clip_metadata, clip_metadata, differing_sessions
+from ut_clips_dagster.archive.run_watch import LOOK_EVERY_S, RunWatch
 from ut_clips_dagster.archive.session_work import SessionResult, SessionWork, Steps
 from ut_clips_dagster.errors import (
     ClipGenerationError,
@@ -32,12 +36,16 @@ from ut_clips_dagster.errors import (
     ClipsError,
     LinkExpiredError,
     NotFoundError,
+    RunEndedError,
     StorageError,
+    as_ours,
 )
 from ut_clips_dagster.results_api.models import ClipListing, now_utc
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 PARALLEL_DOWNLOADS = 4
+REPORT_EVERY_S = 60.0
+"""However long a download takes, who watches hears that it goes on."""
 READ_AHEAD = 200
 """Sessions whose rows are compared with their documents by one read of the table."""
 MAX_RELINKS = 2
@@ -53,9 +61,11 @@ class ArchivePipeline:
         records: the sessions' documents.
         table: the metadata table.
         clock: monotonic seconds.
+        ended: says that somebody ended this run, or gave its sessions to another one; asked every few seconds, before
+            requests, writes and reports. None: nobody can.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one seam per thing a test replaces
         self,
         poller: ClipPoller,
         downloader: Downloader,
@@ -63,6 +73,7 @@ class ArchivePipeline:
         table: MetadataTable,
         *,
         clock: Callable[[], float] = time.monotonic,
+        ended: Callable[[], bool] | None = None,
     ) -> None:
         self._poller = poller
         self._downloader = downloader
@@ -72,6 +83,9 @@ class ArchivePipeline:
         self._progress = Progress()
         self._work: dict[str, SessionWork] = {}
         self._downloads: dict[Future[StoredClip], LinkIssued] = {}
+        self._watch = RunWatch(ended, clock) if ended else None
+        if self._watch:
+            poller.sleep_by(self._watch.sleeping)
 
     def run(
         self, session_ids: Iterable[str], steps: Steps, stop_starting_at: float | None = None
@@ -85,40 +99,71 @@ class ArchivePipeline:
             session_ids: canonical UUIDs.
             steps: what to do for each.
             stop_starting_at: time of `clock` from which on no further session is begun.
+
+        Raises:
+            RunEndedError: `ended` said so. Downloads are abandoned; what is stored is kept, and nothing more reported.
         """
-        session_ids = list(session_ids)
+        for result in self._results(list(session_ids), steps, stop_starting_at):
+            self._check()
+            yield result
+
+    def _results(self, session_ids: list[str], steps: Steps, stop_starting_at: float | None) -> Iterator[SessionResult]:
         self._progress.sessions = len(session_ids)
         for start in range(0, len(session_ids), READ_AHEAD):
             yield from self._begin(session_ids[start : start + READ_AHEAD], steps)
-        with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
-            try:
-                yield from self._loop(pool, stop_starting_at)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        threads = DownloadThreads(PARALLEL_DOWNLOADS)
+        try:
+            yield from self._loop(threads, stop_starting_at)
+        except BaseException:  # a signal, or the run was ended: nobody waits for a media host
+            for download in self._downloads:
+                download.cancel()
+            self._downloader.abandon()
+            raise
+        finally:
+            threads.close()
         self._table.compact()
+
+    def _guarded(self, session_id: str, handling: Iterator[SessionResult]) -> Iterator[SessionResult]:
+        """What happens to one session costs that session, not the batch: an unforeseen exception becomes its result."""
+        try:
+            yield from handling
+        except RunEndedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - reported with its type and place, as the session's own error
+            self._poller.scheduler.drop_session(session_id)
+            self._work.pop(session_id, None)
+            yield _nothing_done(session_id, f"Session {session_id}: {as_ours(error)}")
+
+    def _check(self) -> None:
+        if self._watch:
+            self._watch.check()
 
     def _begin(self, session_ids: list[str], steps: Steps) -> Iterator[SessionResult]:
         for session_id in session_ids:
-            try:
-                self._work[session_id] = SessionWork(session_id, self._records.read(session_id), self._clock(), steps)
-            except StorageError as error:
-                yield SessionResult(
-                    session_id, SessionRecord.empty(session_id), 0, str(error), listed=False, rows_written=False
-                )
+            yield from self._guarded(session_id, self._read(session_id, steps))
         begun = [self._work[session_id] for session_id in session_ids if session_id in self._work]
         yield from self._complete_before([work for work in begun if work.record.is_complete])
         for work in begun:
-            if not steps.request:
-                if work.record.clip_list is None:
-                    work.errors.append(
-                        f"Session {work.session_id}: nothing is stored yet, so there are no rows to rebuild. "
-                        "Materialize clip_list first."
-                    )
-                yield from self._finish(work)
-            elif steps.relist or work.record.clip_list is None:
-                self._poller.scheduler.add_session(work.session_id)
-            else:
-                yield from self._request_clips(work)
+            yield from self._guarded(work.session_id, self._start(work))
+
+    def _read(self, session_id: str, steps: Steps) -> Iterator[SessionResult]:
+        try:
+            self._work[session_id] = SessionWork(session_id, self._records.read(session_id), self._clock(), steps)
+        except StorageError as error:
+            yield _nothing_done(session_id, str(error))
+
+    def _start(self, work: SessionWork) -> Iterator[SessionResult]:
+        if not work.steps.request:
+            if work.record.clip_list is None:
+                work.errors.append(
+                    f"Session {work.session_id}: nothing is stored yet, so there are no rows to rebuild. "
+                    "Materialize clip_list first."
+                )
+            yield from self._finish(work)
+        elif work.steps.relist or work.record.clip_list is None:
+            self._poller.scheduler.add_session(work.session_id)
+        else:
+            yield from self._request_clips(work)
 
     def _complete_before(self, complete: list[SessionWork]) -> Iterator[SessionResult]:
         """Report what is complete already, after making sure that its rows are there, too."""
@@ -126,35 +171,37 @@ class ArchivePipeline:
             return
         try:
             known = self._table.read([work.session_id for work in complete])
-        except StorageError:
-            return  # they are reported when their rows are written, or with the error of that
-        expected = all_clip_metadata(work.record for work in complete)
-        cut_off = differing_sessions(expected, known)  # by a kill between documents and rows; _finish writes them
+            expected = all_clip_metadata(work.record for work in complete)
+            cut_off = differing_sessions(expected, known)  # by a kill between documents and rows; _finish writes them
+        except Exception:  # noqa: BLE001 - each is reported when its rows are written, or with the error of that
+            return
         numbers = expected["session_id"].value_counts()
         for work in complete:
             if work.session_id not in cut_off:
                 rows = int(numbers.get(work.session_id, 0))
                 yield SessionResult(work.session_id, work.record, rows, None, from_documents=True)
 
-    def _loop(self, pool: ThreadPoolExecutor, stop_starting_at: float | None) -> Iterator[SessionResult]:
+    def _loop(self, threads: DownloadThreads, stop_starting_at: float | None) -> Iterator[SessionResult]:
         while True:
+            self._check()
             yield from self._collect_downloads()
             if stop_starting_at is not None and self._clock() >= stop_starting_at:
                 yield from self._leave_rest()
             outcome = self._poller.step()
+            self._check()  # a request may have waited long
             self._progress.requests = self._poller.requests_sent
             if outcome is None:
                 if not self._downloads:
                     return
-                wait(self._downloads, return_when=FIRST_COMPLETED)
+                wait(self._downloads, LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             elif isinstance(outcome, float):
                 self._wait(outcome)
             elif isinstance(outcome, SessionListed):
-                yield from self._listed(outcome)
+                yield from self._guarded(outcome.session_id, self._listed(outcome))
             elif isinstance(outcome, LinkIssued):
-                yield from self._link_issued(outcome, pool)
+                yield from self._guarded(outcome.session_id, self._link_issued(outcome, threads))
             else:
-                yield from self._given_up(outcome)
+                yield from self._guarded(outcome.session_id, self._given_up(outcome))
 
     def _wait(self, seconds: float) -> None:
         if seconds <= 0:
@@ -162,7 +209,7 @@ class ArchivePipeline:
         self._progress.waiting_s = seconds
         report(self._progress)
         if self._downloads:
-            wait(self._downloads, timeout=seconds, return_when=FIRST_COMPLETED)
+            wait(self._downloads, min(seconds, LOOK_EVERY_S), return_when=FIRST_COMPLETED)
         else:
             self._poller.sleep(seconds)
         self._progress.waiting_s = 0.0
@@ -189,13 +236,19 @@ class ArchivePipeline:
                 self._records.write_listing(
                     session_id,
                     lambda before: merge_listing(
-                        before, session_id, listing.study_uuid, listing.clips, at, has_video=has_video
+                        before,
+                        session_id,
+                        listing.study_uuid,
+                        listing.clips,
+                        at,
+                        malformed=listing.malformed,
+                        has_video=has_video,
                     ),
                 )
                 work.record = self._records.read(session_id)
                 if was_complete and work.record.missing:
                     # Dagster shows it as done: the rows say at once that it is not, should this run be killed
-                    self._table.replace(session_id, clip_metadata(work.record))
+                    self._write_rows(work)
             except StorageError as error:
                 work.errors.append(f"Session {session_id}: {error}")
         if work.errors:
@@ -214,7 +267,7 @@ class ArchivePipeline:
         if not work.open_clips:
             yield from self._finish(work)
 
-    def _link_issued(self, link: LinkIssued, pool: ThreadPoolExecutor) -> Iterator[SessionResult]:
+    def _link_issued(self, link: LinkIssued, threads: DownloadThreads) -> Iterator[SessionResult]:
         work = self._work[link.session_id]
         work.requests += 1 if link.clip.clip_uuid in work.relinks else link.attempts
         try:
@@ -224,13 +277,14 @@ class ArchivePipeline:
             return
         if work.steps.download and work.record.clip_list:
             taken = work.record.clip_files.paths_of(link.clip.clip_uuid)
-            future = pool.submit(self._download, link, work.record.clip_list.study_uuid, taken)
+            future = threads.submit(self._download, link, work.record.clip_list.study_uuid, taken)
             self._downloads[future] = link
         else:
             yield from self._clip_done(work, link.clip)
 
     def _download(self, link: LinkIssued, study_uuid: str, taken: frozenset[str]) -> StoredClip:
         """In a thread: store a clip and record it at once, so that a kill repeats the downloads in flight, no more."""
+        self._check()
         stored = self._downloader.store(study_uuid, link.session_id, link.clip, link.url, taken)
         self._records.add_file(link.session_id, stored)
         return stored
@@ -253,24 +307,27 @@ class ArchivePipeline:
     def _collect_downloads(self) -> Iterator[SessionResult]:
         for future in [f for f in self._downloads if f.done()]:
             link = self._downloads.pop(future)
-            work = self._work[link.session_id]
-            try:
-                stored = future.result()
-            except LinkExpiredError as error:
-                work.relinks[link.clip.clip_uuid] = asked = work.relinks.get(link.clip.clip_uuid, 0) + 1
-                if asked <= MAX_RELINKS:
-                    self._poller.scheduler.add_relink(link.work)
-                else:
-                    yield from self._problem(work, link.clip, "MISSING", f"{error} So did {MAX_RELINKS} new links.")
-            except ClipsError as error:
-                yield from self._problem(work, link.clip, "MISSING", str(error))
-            else:
-                work.clips_stored += 1
-                work.bytes_stored += stored.size_bytes
-                self._progress.clips_stored += 1
-                self._progress.bytes_stored += stored.size_bytes
-                yield from self._clip_done(work, link.clip)
+            if work := self._work.get(link.session_id):  # else it was given up by an unforeseen exception
+                yield from self._guarded(link.session_id, self._downloaded(work, link, future))
         report(self._progress)
+
+    def _downloaded(self, work: SessionWork, link: LinkIssued, future: Future[StoredClip]) -> Iterator[SessionResult]:
+        try:
+            stored = future.result()
+        except LinkExpiredError as error:
+            work.relinks[link.clip.clip_uuid] = asked = work.relinks.get(link.clip.clip_uuid, 0) + 1
+            if asked <= MAX_RELINKS:
+                self._poller.scheduler.add_relink(link.work)
+            else:
+                yield from self._problem(work, link.clip, "MISSING", f"{error} So did {MAX_RELINKS} new links.")
+        except ClipsError as error:
+            yield from self._problem(work, link.clip, "MISSING", str(error))
+        else:
+            work.clips_stored += 1
+            work.bytes_stored += stored.size_bytes
+            self._progress.clips_stored += 1
+            self._progress.bytes_stored += stored.size_bytes
+            yield from self._clip_done(work, link.clip)
 
     def _problem(self, work: SessionWork, clip: ListedClip, status: ClipState, message: str) -> Iterator[SessionResult]:
         work.problems.append(ClipProblem(clip_uuid=clip.clip_uuid, status=status, error=message, at=now_utc()))
@@ -287,10 +344,11 @@ class ArchivePipeline:
             work.errors.append(
                 f"Session {session_id}: not begun, as the run's time is used up. It is tried again by the sensors."
             )
-            yield from self._finish(work)
+            yield from self._guarded(session_id, self._finish(work))
 
     def _finish(self, work: SessionWork) -> Iterator[SessionResult]:
         """Write what is known of a session, whatever the outcome, and report it."""
+        self._check()
         session_id, rows = work.session_id, None
         try:
             if work.tried and (work.problems or work.record.clip_files.problems):
@@ -298,19 +356,31 @@ class ArchivePipeline:
             work.record = self._records.read(session_id)
             work.listed = work.record.clip_list is not None and not work.errors
             if work.record.clip_list is not None:
-                frame = clip_metadata(work.record)
-                self._table.replace(session_id, frame)
-                rows = len(frame)
+                rows = self._write_rows(work)
         except StorageError as error:
             work.errors.append(f"Session {session_id}: {error}")
         del self._work[session_id]
-        if work.steps.download and not work.errors and not work.problems and not work.record.is_complete:
+        if work.steps.download and not work.errors and not work.problems and work.record.missing:
             work.errors.append(f"Session {session_id}: another run found more clips meanwhile, and stores them.")
         result = work.result(self._clock() - work.begun_at, rows)
         self._progress.sessions_done += 1
         self._progress.sessions_unfinished += result.error is not None
         report(self._progress)
         yield result
+
+    def _write_rows(self, work: SessionWork) -> int:
+        """Rows of what the documents say when they are committed: another run may change them at the same time."""
+
+        def rows() -> pd.DataFrame:
+            work.record = self._records.read(work.session_id)
+            return clip_metadata(work.record)
+
+        self._table.replace(work.session_id, rows)
+        return sum(len(listing.clips) for listing in [work.record.clip_list] if listing)
+
+
+def _nothing_done(session_id: str, error: str) -> SessionResult:
+    return SessionResult(session_id, SessionRecord.empty(session_id), 0, error, listed=False, rows_written=False)
 
 
 def _generation(event: LinkIssued | ClipGivenUp, issued_at: datetime | None) -> Generation:

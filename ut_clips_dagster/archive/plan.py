@@ -34,11 +34,14 @@ class Plan:
     clips: int
     requests: int
     duration_s: float
+    transcripts: int = 0
+    """Transcripts to be asked for, by a request each, when the clips are done."""
 
     def __str__(self) -> str:
         return (
             f"{self.requests} requests, {duration(self.duration_s)} at {REQUESTS_PER_WINDOW} a minute, "
             f"for {self.sessions} sessions with about {self.clips} clips"
+            + (f" and {self.transcripts} transcripts" if self.transcripts else "")
         )
 
 
@@ -57,7 +60,7 @@ def learn(rows: pd.DataFrame, listed_sessions: int) -> History:
     )
 
 
-def plan(history: History, sessions: int, unlisted: int, missing_clips: int) -> Plan:
+def plan(history: History, sessions: int, unlisted: int, missing_clips: int, transcripts: int = 0) -> Plan:
     """The cost of archiving sessions.
 
     Args:
@@ -65,15 +68,16 @@ def plan(history: History, sessions: int, unlisted: int, missing_clips: int) -> 
         sessions: how many are to be archived; each is listed anew, by one request.
         unlisted: how many of them were never listed, so that their clips are guessed.
         missing_clips: clips of the others that are listed and not stored.
+        transcripts: how many sessions are to be asked for their transcript, once their clips are stored.
     """
     clips = missing_clips + history.clips_per_session * unlisted
-    requests = math.ceil(sessions + history.requests_per_clip * clips)
+    requests = math.ceil(sessions + history.requests_per_clip * clips) + transcripts
     if not requests:
         return Plan(sessions, 0, 0, 0.0)
     # a full window lasts its whole minute; the last one as long as its requests take, but at least one generation
     full_windows, rest = divmod(requests - 1, REQUESTS_PER_WINDOW)
     tail_s = max(rest * WINDOW_S / REQUESTS_PER_WINDOW if full_windows else 0.0, history.generation_s if clips else 0.0)
-    return Plan(sessions, round(clips), requests, round(full_windows * WINDOW_S + tail_s, 1))
+    return Plan(sessions, round(clips), requests, round(full_windows * WINDOW_S + tail_s, 1), transcripts)
 
 
 def duration(seconds: float) -> str:

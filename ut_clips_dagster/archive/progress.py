@@ -22,20 +22,20 @@ class Progress:
     waiting_s: float = 0.0
 
 
-_watcher: ContextVar[Callable[[Progress], None] | None] = ContextVar("watcher", default=None)
+_watchers: ContextVar[tuple[Callable[[Progress], None], ...]] = ContextVar("watchers", default=())
 
 
 @contextmanager
 def watched_by(show: Callable[[Progress], None]) -> Iterator[None]:
-    """Call `show` with the counts of every pipeline that moves on in this context."""
-    token = _watcher.set(show)
+    """Call `show`, too, with the counts of every pipeline that moves on in this context."""
+    token = _watchers.set((*_watchers.get(), show))
     try:
         yield
     finally:
-        _watcher.reset(token)
+        _watchers.reset(token)
 
 
 def report(progress: Progress) -> None:
-    """Tell who watches."""
-    if show := _watcher.get():
+    """Tell all who watch."""
+    for show in _watchers.get():
         show(progress)

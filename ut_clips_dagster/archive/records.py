@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from ut_clips_dagster.archive.documents import (
@@ -21,7 +22,7 @@ from ut_clips_dagster.archive.documents import (
     SessionRecord,
     StoredClip,
 )
-from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.errors import DamagedDocumentError, StorageError
 from ut_clips_dagster.storage.store import Store
 
 DocumentT = TypeVar("DocumentT", bound=Document)
@@ -36,6 +37,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     CLIP_FILES: ClipFilesDocument,
 }
 PARALLEL_READS = 8
+READ_AHEAD = 40 * PARALLEL_READS
 ABSENT = b'{\n "absent": true\n}'
 """Payload of a document that was damaged and could not be rebuilt: as good as not there, and written like any other."""
 _SEAL = re.compile(rb',\n "sha256": "([0-9a-f]{64})"\n\}\n\Z')
@@ -115,8 +117,10 @@ class SessionRecords:
             except StorageError as error:
                 return session_id, error
 
+        left = iter(session_ids)
         with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="documents") as pool:
-            yield from pool.map(read, session_ids)
+            while some := list(islice(left, READ_AHEAD)):  # what is in the pool is waited for, even when interrupted
+                yield from pool.map(read, some)
 
     def session(self, session_id: str) -> SessionDocument | None:
         """What the session list said of a session."""
@@ -194,7 +198,7 @@ class SessionRecords:
             if content is None:
                 continue
             try:
-                document = _parse(session_id, model, content)
+                document = parse_document(session_id, model, content)
             except ValueError:
                 damaged.append(name)
                 continue
@@ -208,11 +212,11 @@ class SessionRecords:
 
         A whole one that another run wrote meanwhile stays.
         """
-        payload = ABSENT if rebuilt is None else _payload(rebuilt)
+        payload = ABSENT if rebuilt is None else payload_of(rebuilt)
 
         def update(content: bytes | None) -> bytes:
             try:
-                if content is not None and _parse(session_id, DOCUMENTS[name], content) is not None:
+                if content is not None and parse_document(session_id, DOCUMENTS[name], content) is not None:
                     return content
             except ValueError:
                 """Damaged: that is what is mended."""
@@ -229,9 +233,9 @@ class SessionRecords:
 
     def _parse(self, session_id: str, name: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
         try:
-            return _parse(session_id, model, content)
+            return parse_document(session_id, model, content)
         except ValueError:
-            raise StorageError(
+            raise DamagedDocumentError(
                 f"{self._path(session_id, name)} in {self._store.uri} is damaged. "
                 f"Run `ut-clips verify` to see what else is, and `ut-clips repair --session {session_id}`."
             ) from None
@@ -248,17 +252,18 @@ class SessionRecords:
         def apply(content: bytes | None) -> bytes:
             before = None if content is None else self._parse(session_id, name, model, content)
             written[:] = [update(before)]
-            return seal(_payload(written[0]))
+            return seal(payload_of(written[0]))
 
         self._store.update_document(self._path(session_id, name), apply)
         return written[0]
 
 
-def _payload(document: Document) -> bytes:
+def payload_of(document: Document) -> bytes:
+    """A document as JSON, without its seal."""
     return document.model_dump_json(indent=1).encode()
 
 
-def _parse(session_id: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
+def parse_document(session_id: str, model: type[DocumentT], content: bytes) -> DocumentT | None:
     """The document; None when it stands for one that could not be rebuilt.
 
     Raises:

@@ -30,7 +30,7 @@ from ut_clips_dagster.archive.documents import (
 from ut_clips_dagster.archive.records import CLIP_LIST, CLIP_URLS, CLIPS, DOCUMENTS, SESSION, SessionRecords
 from ut_clips_dagster.archive.rows import NOT_TRIED, STORED, clip_metadata, same_rows
 from ut_clips_dagster.archive.verification import check_object, lost_documents
-from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.results_api.models import MALFORMED, Malformed, now_utc
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
@@ -87,7 +87,7 @@ class Repairer:
         self._forget_lost_objects(repaired)
         expected = clip_metadata(repaired.record)
         if not same_rows(expected, found):
-            self._table.replace(session_id, expected)
+            self._table.replace(session_id, lambda: clip_metadata(self._records.inspect(session_id).record))
             repaired.done.append(f"{len(expected)} rows written from the documents, in place of {len(found)}")
         return repaired
 
@@ -126,7 +126,7 @@ class Repairer:
                     file = StoredClip(cut=clip.cut, **{k: row[k] for k in StoredClip.model_fields if k in row})
                     if check_object(file, self._store, read_data=True) is None:
                         files.append(file)
-                elif row.get("error") not in (None, NOT_TRIED):
+                elif row.get("error") not in (None, NOT_TRIED) and not _is_malformed(row):
                     problem = {"clip_uuid": clip.clip_uuid, "status": row["status"], "error": row["error"]}
                     problems.append(ClipProblem(**problem, at=now_utc()))
             except ValidationError:
@@ -162,7 +162,8 @@ class Repairer:
 
 def _rows(session_id: str, found: pd.DataFrame) -> Iterator[Row]:
     """One row per clip as Python values; a row that names another session's file is none of this session."""
-    for raw in found.drop_duplicates("clip_uuid").to_dict("records"):
+    once = ~found.duplicated("clip_uuid") | found["clip_uuid"].isna()  # a malformed entry may have no ID that is one
+    for raw in found[once].to_dict("records"):
         row = {name: None if pd.isna(value) else value for name, value in raw.items()}
         path = row["storage_path"]
         if path is None or path.startswith(f"{CLIPS}{row['study_uuid']}/{session_id}/{row['clip_uuid']}"):
@@ -190,6 +191,7 @@ def _session(record: SessionRecord, rows: list[Row]) -> SessionDocument | None:
 
 def _clip_list(record: SessionRecord, rows: list[Row]) -> ClipListDocument | None:
     clips = []
+    malformed = [row for row in rows if _is_malformed(row)]
     for row in rows:
         try:
             clips.append(
@@ -202,15 +204,22 @@ def _clip_list(record: SessionRecord, rows: list[Row]) -> ClipListDocument | Non
             )
         except ValidationError:
             continue  # it is listed anew by the archive run that follows, unless it is no longer at UserTesting
-    if not clips:
+    seen = [(clip.first_listed_at, clip.listed_at) for clip in clips]
+    seen += [(row["first_listed_at"], row["listed_at"]) for row in malformed if row["listed_at"]]
+    if not seen:
         return None
     return ClipListDocument(
         session_id=record.session_id,
         study_uuid=rows[0]["study_uuid"],
-        first_listed_at=min(clip.first_listed_at for clip in clips),
-        listed_at=max(clip.listed_at for clip in clips),
+        first_listed_at=min(first for first, _ in seen),
+        listed_at=max(last for _, last in seen),
         clips=tuple(clips),
+        malformed=tuple(Malformed(uuid=row["clip_uuid"], reason=row["error"]) for row in malformed),
     )
+
+
+def _is_malformed(row: Row) -> bool:
+    return str(row.get("error") or "").startswith(MALFORMED)
 
 
 def _clip_urls(record: SessionRecord, rows: list[Row]) -> ClipUrlsDocument:

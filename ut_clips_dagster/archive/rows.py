@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 
-from ut_clips_dagster.archive.documents import ListedClip, SessionRecord
-from ut_clips_dagster.storage.metadata_table import as_clip_metadata
+from ut_clips_dagster.archive.documents import ClipListDocument, ListedClip, SessionRecord
+from ut_clips_dagster.storage.metadata_table import SCHEMA, as_clip_metadata
 
 NOT_TRIED = "not tried yet"
 STORED = "STORED"
@@ -17,7 +17,8 @@ STORED = "STORED"
 def clip_metadata(record: SessionRecord) -> pd.DataFrame:
     """One row per clip the session ever listed, with the contract's columns and dtypes (see the README).
 
-    STORED means the file of the clip's present cut (of its last one, when it is no longer listed) is there.
+    STORED means the file of the clip's present cut (of its last one, when it is no longer listed) is there. A clip
+    whose entry is malformed has a row, too, as far as it is known, with the reason in `error`.
     """
     return all_clip_metadata([record])
 
@@ -25,9 +26,7 @@ def clip_metadata(record: SessionRecord) -> pd.DataFrame:
 def all_clip_metadata(records: Iterable[SessionRecord]) -> pd.DataFrame:
     """The same of several sessions."""
     listings = ((record, record.clip_list) for record in records)
-    return as_clip_metadata(
-        [_row(record, listing.study_uuid, clip) for record, listing in listings if listing for clip in listing.clips]
-    )
+    return as_clip_metadata([row for record, listing in listings if listing for row in _rows(record, listing)])
 
 
 def same_rows(expected: pd.DataFrame, found: pd.DataFrame) -> bool:
@@ -42,9 +41,32 @@ def differing_sessions(expected: pd.DataFrame, found: pd.DataFrame) -> set[str]:
     return {*numbers.index[numbers != 0], *unpaired["session_id"]}
 
 
+def _rows(record: SessionRecord, listing: ClipListDocument) -> Iterator[dict[str, Any]]:
+    unclear = {entry.uuid: entry.reason for entry in listing.malformed}
+    for clip in listing.clips:
+        row = _row(record, listing.study_uuid, clip)
+        yield {**row, "error": unclear[clip.clip_uuid]} if clip.clip_uuid in unclear else row
+    known = {clip.clip_uuid for clip in listing.clips}
+    for entry in listing.malformed:
+        if entry.uuid not in known:
+            yield {
+                **dict.fromkeys(SCHEMA.names),
+                "session_id": record.session_id,
+                "study_uuid": listing.study_uuid,
+                "clip_uuid": entry.uuid,
+                "status": "MISSING",
+                "error": entry.reason,
+                "listed": True,
+                "first_listed_at": listing.listed_at,
+                "listed_at": listing.listed_at,
+                "session_started_at": record.session.started_at if record.session else None,
+                "session_finished_at": record.session.finished_at if record.session else None,
+            }
+
+
 def _row(record: SessionRecord, study_uuid: str, clip: ListedClip) -> dict[str, Any]:
     files = record.clip_files
-    stored = files.of(clip) or (None if clip.listed else files.newest_of(clip.clip_uuid))
+    stored = record.stored(clip)
     problem = files.problem_of(clip.clip_uuid)
     generation = record.clip_urls.of(clip)
     return {

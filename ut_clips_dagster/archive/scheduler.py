@@ -21,6 +21,8 @@ GENERATION_ATTEMPTS = 3
 """Starts of one clip's generation before ERROR is final."""
 PRIOR_POLLS = 4
 """Before anything is learned, generation is expected to last as long as the first four polls of a lone clip take."""
+FIRST_POLLS = 2
+"""A batch asks for its first clip when a lone one would be asked for the third time."""
 EARLY_SHARE = 0.03
 """Share of pick-ups that may come too early while other work waits for the budget."""
 EARLY_SHARE_AT_END = 0.15
@@ -133,6 +135,13 @@ class Scheduler:
         dropped, self._unlisted = list(self._unlisted), deque()
         return dropped
 
+    def drop_session(self, session_id: str) -> None:
+        """Ask for nothing more of a session."""
+        self._unlisted = deque(each for each in self._unlisted if each != session_id)
+        self._unstarted = deque(work for work in self._unstarted if work.session_id != session_id)
+        self._ready = deque(work for work in self._ready if work.session_id != session_id)
+        self._generating = [work for work in self._generating if work.session_id != session_id]
+
     def add_clip(self, session_id: str, clip: ListedClip) -> None:
         """A clip whose generation is to be requested."""
         self._clips_found += self._sessions_listed > 0
@@ -156,6 +165,20 @@ class Scheduler:
         if may_list and self._unlisted and len(self._unstarted) < self.budget.limit:
             return self._list()  # not far ahead of the requests for clips, or listings are old when they are used
         return WaitUntil(math.inf) if self.lists_ahead() or self.requests_ahead() else None
+
+    def first_pick_up(self, now: float) -> RequestClip | WaitUntil | None:
+        """Which clip to fetch though others are not started yet; None when none is generating.
+
+        One after the other, and not before a lone one's third poll: a poll too early costs the batch a request.
+        """
+        if not self._generating:
+            return None
+        oldest = min(self._generating, key=lambda w: (w.polls, w.started_at))
+        at = max(oldest.started_at + self.policy.patience_s(FIRST_POLLS), self._early_at + self.policy.delay_s(1))
+        if now < at:
+            return WaitUntil(at)
+        self._early_at = now
+        return self._take(oldest)
 
     def still_generating(self, work: ClipWork, now: float) -> bool:
         """The clip is not ready; False when its polls are used up, and it is given up."""
@@ -189,6 +212,10 @@ class Scheduler:
         """How many sessions are still to be listed."""
         return len(self._unlisted)
 
+    def starts_ahead(self) -> bool:
+        """Whether a session is still to be listed, or a clip's generation to be started."""
+        return bool(self._unlisted or self._unstarted)
+
     def requests_ahead(self) -> int:
         """About how many requests for clips all known work still needs."""
         return (
@@ -204,12 +231,14 @@ class Scheduler:
         to_start = bool(self._unstarted or (self._unlisted and may_list))
         if to_start and self._is_ending():
             return self._start()
-        due_s = self._times.ready_by(EARLY_SHARE if to_start else EARLY_SHARE_AT_END)
-        if likely := [w for w in self._generating if self._likely_at(w, due_s) <= now]:
-            return self._take(min(likely, key=lambda w: w.started_at))
-        if to_start:
-            return self._start()
-        return self._early(now, due_s) if self._generating else None
+        if not to_start:
+            due_s = self._times.ready_by(EARLY_SHARE_AT_END)
+            return self._likely(now, due_s) or (self._early(now, due_s) if self._generating else None)
+        return self._likely(now, self._times.ready_by(EARLY_SHARE)) or self._start()
+
+    def _likely(self, now: float, due_s: float) -> RequestClip | None:
+        likely = [w for w in self._generating if self._likely_at(w, due_s) <= now]
+        return self._take(min(likely, key=lambda w: w.started_at)) if likely else None
 
     def _clips_per_session(self) -> float:
         return (GUESSED_CLIPS + self._clips_found) / (1 + self._sessions_listed)

@@ -68,6 +68,8 @@ class SessionWork:
             rows: rows written; None when they could not be.
         """
         errors = self.errors + [f"Clip {p.clip_uuid}: {p.status}: {p.error}" for p in self.problems]
+        if self.steps.request and self.record.clip_list:
+            errors += [f"Clip {m.uuid or 'of unknown ID'}: {m.reason}" for m in self.record.clip_list.malformed]
         return SessionResult(
             self.session_id,
             self.record,

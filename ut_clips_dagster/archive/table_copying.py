@@ -43,7 +43,7 @@ def copy_table(name: str, source_uri: str, target_uri: str, keep: AbstractSet[st
 
 def _rows(table: SessionTable) -> pa.Table:
     dataset = table.arrow()
-    return table.schema.empty_table() if dataset is None else table.rows(dataset)
+    return table.schema.empty_table() if dataset is None else table.fetch_arrow(dataset, None, None)
 
 
 def _of(rows: pa.Table, sessions: list[str]) -> pa.ChunkedArray:

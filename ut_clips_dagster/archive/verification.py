@@ -12,6 +12,7 @@ from ut_clips_dagster.archive.documents import ClipListDocument, SessionRecord, 
 from ut_clips_dagster.archive.records import CLIP_FILES, CLIP_LIST, CLIP_URLS, CLIPS, SESSION, Inspection
 from ut_clips_dagster.archive.rows import NOT_TRIED, clip_metadata, same_rows
 from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.results_api.models import MALFORMED
 from ut_clips_dagster.storage.store import Store, crc32c_of
 
 Kind = Literal[
@@ -69,6 +70,8 @@ def not_stored(record: SessionRecord) -> Iterator[Difference]:
     archive = f"ut-clips archive --session {record.session_id}"
     if record.clip_list is None:
         yield Difference("not stored", record.session_id, "no listing of its clips is stored", archive)
+    for entry in record.clip_list.malformed if record.clip_list else ():
+        yield Difference("not stored", record.session_id, entry.reason, archive)
     for clip in record.missing:
         problem = record.clip_files.problem_of(clip.clip_uuid)
         reason = f": {problem.error}" if problem else ""
@@ -131,17 +134,22 @@ def unrecorded(store: Store, recorded: set[str]) -> list[str]:
 
 def check_object(file: StoredClip, store: Store, *, read_data: bool) -> tuple[Kind, str] | None:
     """What is wrong with one recorded file; see `objects`."""
+    return check_bytes(store, file.storage_path, file.size_bytes, file.crc32c, read_data=read_data)
+
+
+def check_bytes(store: Store, path: str, size_bytes: int, crc32c: str, *, read_data: bool) -> tuple[Kind, str] | None:
+    """What is wrong with an object of which size and checksum are recorded; see `objects`."""
     try:
-        size = store.size_bytes(file.storage_path)
+        size = store.size_bytes(path)
         if size is None:
-            return "object missing", f"{file.storage_path} is recorded as stored, but not there"
-        if size != file.size_bytes:
-            return "object differs", f"{file.storage_path} has {size} bytes, recorded are {file.size_bytes}"
-        crc32c = crc32c_of(store.read(file.storage_path)) if read_data else store.checksum(file.storage_path)
+            return "object missing", f"{path} is recorded as stored, but not there"
+        if size != size_bytes:
+            return "object differs", f"{path} has {size} bytes, recorded are {size_bytes}"
+        found = crc32c_of(store.read(path)) if read_data else store.checksum(path)
     except StorageError as error:
         return "object unreadable", str(error)
-    if crc32c != file.crc32c:
-        return "object differs", f"{file.storage_path} has crc32c {crc32c}, recorded is {file.crc32c}"
+    if found != crc32c:
+        return "object differs", f"{path} has crc32c {found}, recorded is {crc32c}"
     return None
 
 
@@ -159,12 +167,16 @@ def lost_documents(inspection: Inspection, found: pd.DataFrame | None) -> Iterat
         CLIP_URLS not in present and _any(seen, "generation_attempts")
     ):
         yield CLIP_URLS, "files and rows of its clips"
-    tried = seen["error"].notna() & (seen["error"] != NOT_TRIED)
+    tried = seen["error"].notna() & (seen["error"] != NOT_TRIED) & ~_malformed(seen["error"])
     if CLIP_FILES not in present and (_any(seen, "storage_path") or bool(tried.any())):
         yield CLIP_FILES, "the session's rows"
 
 
 _SHOWS = ("generation_attempts", "error", "storage_path")
+
+
+def _malformed(error: pd.Series) -> pd.Series:
+    return error.str.startswith(MALFORMED).fillna(value=False).astype(bool)
 
 
 def _any(rows: pd.DataFrame, column: str) -> bool:

@@ -1,7 +1,7 @@
 """The four assets of the archive as one multi_asset: a link must be used the moment it is issued."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,23 +12,36 @@ from dagster import (
     AssetMaterialization,
     AssetObservation,
     BackfillPolicy,
+    DagsterInstance,
+    DagsterRun,
     Failure,
     MaterializeResult,
+    OpExecutionContext,
     multi_asset,
 )
 
+from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
-from ut_clips_dagster.assets.checks import check_results
+from ut_clips_dagster.assets.checks import MAX_CHECK_S, check_results, rotated
 from ut_clips_dagster.assets.event_metadata import event_metadata, table
 from ut_clips_dagster.assets.run_plan import plan_and_cost
+from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
 from ut_clips_dagster.assets.specs import check_specs, clip_specs
-from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
-from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.known_sessions import (
+    CLIP_FILES,
+    CLIP_LIST,
+    CLIP_METADATA,
+    CLIP_URLS,
+    no_sessions,
+    told_as_no_session,
+)
+from ut_clips_dagster.partitions import SESSIONS, sessions
 from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.run_launcher import mark, this_process
+from ut_clips_dagster.run_queue import POOL, by_hand_looker, is_batch, make_room
 
-POOL = "usertesting_api"
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 BACKFILL_SESSIONS_PER_RUN = 10
 STOP_STARTING_AFTER_S = 5 * 3600.0
@@ -36,11 +49,7 @@ STOP_STARTING_AFTER_S = 5 * 3600.0
 MAX_KEY = 80
 """Letters shown of a partition's key: a person may have typed anything."""
 
-NOT_A_SESSION = (
-    "The partition's key is no session: it must be the session's UUID in lower case. Nothing was requested for it. "
-    "Delete the partition and add the right key."
-)
-
+Context = AssetExecutionContext | OpExecutionContext
 RunEvent = MaterializeResult[Any] | AssetCheckResult
 
 
@@ -60,39 +69,52 @@ def clip_assets(
     archive: ArchiveResource,
 ) -> Iterator[RunEvent]:
     """Archive the sessions of this run, and log each one's materializations the moment it is complete."""
+    if not context.selected_asset_keys and not _has_partitions(context):  # checks alone
+        known = [key for key in context.instance.get_dynamic_partitions(SESSIONS) if is_uuid(key)]
+        yield from check_results(context, archive, rotated(known), max_s=MAX_CHECK_S)
+        return
+    mark(context.instance, context.run.run_id, this_process())
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     keys = list(context.partition_keys)
-    errors = {key: NOT_A_SESSION for key in keys if not is_uuid(key)}
+    errors = {key: told_as_no_session(key) for key in no_sessions(keys)}
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
+    batch = batch_of(context.instance, context.run) if is_batch(context.run.tags) else None
     uri, steps = archive.store().uri, steps_for(selected)
     tells_plan = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
     with (
+        stopping_silently(),
         results_api.client() as client,
         plan_and_cost(context, archive.records(), session_ids, client.pacer) if tells_plan else nullcontext(),
     ):
-        pipeline = archive.pipeline(clip_polling.poller(client, interactive=alone), results_api.api_url)
+        poller = clip_polling.poller(client, batch)
+        pipeline = archive.pipeline(poller, results_api.api_url, ended_by_others(context.instance, context.run.run_id))
         for result in pipeline.run(session_ids, steps, time.monotonic() + STOP_STARTING_AFTER_S):
             if result.error:
-                errors[result.session_id] = _kept(result)
+                errors[result.session_id] = kept(result)
                 context.log.error(f"Session {result.session_id} is unfinished. {errors[result.session_id]}")
-                _log_reason(context, result, selected)
+                log_reason(context, result, selected)
             else:
                 finished[result.session_id] = result
             if not alone or result.error or result.from_documents:
-                _log(context, result, selected, uri)
+                log_result(context, result, selected, uri, archive.gallery_url)
     if alone and not errors:
-        metadata = event_metadata(finished[keys[0]], uri)
+        metadata = event_metadata(finished[keys[0]], uri, archive.gallery_url)
         yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
     if context.selected_asset_check_keys:  # after the results, which they are about
         yield from check_results(context, archive, session_ids)
     if errors:
-        raise _failure(errors, len(keys))
+        raise failure(errors, len(keys))
     if not alone and _others_selected(context):
         yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
-            _log(context, result, selected, uri)
+            log_result(context, result, selected, uri, archive.gallery_url)
+
+
+def batch_of(instance: DagsterInstance, run: DagsterRun) -> Batch:
+    """What a batch asks the instance, and tells it."""
+    return Batch(by_hand_looker(instance), lambda: make_room(instance, run.run_id))
 
 
 def steps_for(selected: set[str]) -> Steps:
@@ -105,8 +127,9 @@ def steps_for(selected: set[str]) -> Steps:
     )
 
 
-def _log(context: AssetExecutionContext, result: SessionResult, selected: set[str], uri: str) -> None:
-    metadata = event_metadata(result, uri)
+def log_result(context: Context, result: SessionResult, selected: Container[str], uri: str, gallery_url: str) -> None:
+    """Log what is there of a session as materialized, as far as it was selected."""
+    metadata = event_metadata(result, uri, gallery_url)
     for name in _materialized(result):
         if name in selected:
             context.log_event(
@@ -114,10 +137,10 @@ def _log(context: AssetExecutionContext, result: SessionResult, selected: set[st
             )
 
 
-def _log_reason(context: AssetExecutionContext, result: SessionResult, selected: set[str]) -> None:
+def log_reason(context: Context, result: SessionResult, selected: Container[str]) -> None:
     """Show on the failed partition itself what went wrong: an observation changes no status."""
     name = CLIP_FILES if CLIP_FILES in selected else next(n for n in ORDER if n in selected)
-    metadata = {"unfinished": table(("why",), [(line,) for line in _kept(result).splitlines()])}
+    metadata = {"unfinished": table(("why",), [(line,) for line in kept(result).splitlines()])}
     context.log_event(AssetObservation(AssetKey(name), partition=result.session_id, metadata=metadata))
 
 
@@ -128,13 +151,15 @@ def _materialized(result: SessionResult) -> list[str]:
     return [CLIP_LIST] * result.listed + [CLIP_METADATA] * result.rows_written
 
 
-def _kept(result: SessionResult) -> str:
+def kept(result: SessionResult) -> str:
+    """What is kept of an unfinished session, and why it is unfinished."""
     listed = len(result.record.clip_list.listed) if result.record.clip_list else 0
-    kept = listed - len(result.record.missing)
-    return f"{kept} of {listed} listed clips are stored and kept.\n{visible(result.error or '')}"
+    stored = listed - len(result.record.missing)
+    return f"{stored} of {listed} listed clips are stored and kept.\n{visible(result.error or '')}"
 
 
-def _failure(errors: dict[str, str], of: int) -> Failure:
+def failure(errors: dict[str, str], of: int) -> Failure:
+    """The run's failure, that names each unfinished session."""
     lines = "\n".join(f"Session {one_line(key, MAX_KEY)}: {error}" for key, error in errors.items())
     advice = (
         "What is stored is kept and not requested again. The unfinished_sessions sensor tries these sessions again "
@@ -148,6 +173,10 @@ def _failure(errors: dict[str, str], of: int) -> Failure:
         },
         allow_retries=False,
     )
+
+
+def _has_partitions(context: AssetExecutionContext) -> bool:
+    return context.has_partition_key or context.has_partition_key_range
 
 
 def _others_selected(context: AssetExecutionContext) -> bool:

@@ -31,16 +31,16 @@ MAX_NAME = 60
 EventMetadata = Mapping[str, Any]
 
 
-def event_metadata(result: SessionResult, archive_uri: str) -> dict[str, EventMetadata]:
-    """Metadata of each asset's materialization for one session, by asset name."""
+def event_metadata(result: SessionResult, archive_uri: str, gallery_url: str = "") -> dict[str, EventMetadata]:
+    """Metadata of each asset's materialization for one session, by asset name; a link to its page in the gallery."""
     listing = result.record.clip_list
     if listing is None:
         return {}
     return {
         CLIP_LIST: _clip_list(result, listing),
         CLIP_URLS: _clip_urls(result, listing),
-        CLIP_FILES: _clip_files(result, listing, archive_uri),
-        CLIP_METADATA: _clip_metadata(result, archive_uri),
+        CLIP_FILES: {**_clip_files(result, listing, archive_uri), **_gallery(result, gallery_url)},
+        CLIP_METADATA: {**_clip_metadata(result, archive_uri), **_gallery(result, gallery_url)},
     }
 
 
@@ -59,6 +59,7 @@ def _clip_list(result: SessionResult, listing: ClipListDocument) -> EventMetadat
     return {
         "clips": len(listing.listed),
         "clips_deleted_upstream": gone,
+        "clips_malformed": len(listing.malformed),
         "has_video": listing.has_video,
         "study_uuid": listing.study_uuid,
         "listed_at": _at(listing),
@@ -121,6 +122,10 @@ def _clip_metadata(result: SessionResult, archive_uri: str) -> EventMetadata:
         "clips_not_stored": int(((rows["status"] != "STORED") & rows["listed"]).sum()),
         "preview": table(tuple(columns), cells),
     }
+
+
+def _gallery(result: SessionResult, url: str) -> EventMetadata:
+    return {"gallery": MetadataValue.url(f"{url}/sessions/{result.session_id}")} if url else {}
 
 
 def _at(listing: ClipListDocument) -> TimestampMetadataValue:

@@ -1,7 +1,7 @@
-"""What a batch will cost, told by tags of its run: before it sends a request, and again when it is done.
+"""What a batch will cost, how far it is, and what it did cost: told by tags of its run, and in its log.
 
-Made from the run's own documents and Dagster's newest events, so that it takes no longer the more sessions are known;
-`ut-clips plan` takes everything into account.
+The plan is made from the run's own documents and Dagster's newest events, so that it takes no longer the more sessions
+are known; `ut-clips plan` takes everything into account.
 """
 
 from __future__ import annotations
@@ -14,13 +14,24 @@ from statistics import fmean
 from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterInstance
 
 from ut_clips_dagster.archive.documents import SessionRecord
-from ut_clips_dagster.archive.plan import SLOW_SHARE, History, Plan, duration, plan
+from ut_clips_dagster.archive.plan import (
+    REQUESTS_PER_WINDOW,
+    SLOW_SHARE,
+    WINDOW_S,
+    History,
+    Plan,
+    duration,
+    plan,
+)
+from ut_clips_dagster.archive.progress import Progress, watched_by
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.known_sessions import CLIP_LIST, CLIP_URLS
 from ut_clips_dagster.results_api.pacing import Pacer
+from ut_clips_dagster.run_queue import PROGRESS_TAG
 
 PLAN_TAG = "ut_clips/plan"
 COST_TAG = "ut_clips/cost"
+TELL_EVERY_S = 60.0
 EVENTS = 50
 """So many sessions show what the next ones will be like."""
 
@@ -34,10 +45,30 @@ def plan_and_cost(
     Other runs at the same time make it longer than planned: they share the budget.
     """
     begun_at = time.monotonic()
-    planned = str(plan_of(context.instance, records, session_ids))
-    _tell(context, {PLAN_TAG: planned, COST_TAG: "not done yet"})  # a re-execution has its parent's tags
-    yield
+    planned = plan_of(context.instance, records, session_ids)
+    # a re-execution has its parent's tags
+    _tell(context, {PLAN_TAG: str(planned), COST_TAG: "not done yet", PROGRESS_TAG: "begun"})
+    told_at = begun_at
+
+    def tell_progress(progress: Progress) -> None:
+        nonlocal told_at
+        if time.monotonic() >= told_at + TELL_EVERY_S:
+            told_at = time.monotonic()
+            _tell(context, {PROGRESS_TAG: progress_text(progress, planned)})
+
+    with watched_by(tell_progress):
+        yield
     _tell(context, {COST_TAG: f"{pacer.requests_sent} requests, {duration(time.monotonic() - begun_at)}"})
+
+
+def progress_text(progress: Progress, planned: Plan) -> str:
+    """How far a run is, and how long the rest takes by its plan."""
+    left = planned.requests - progress.requests
+    rest = f"about {duration(left * WINDOW_S / REQUESTS_PER_WINDOW)} left" if left > 0 else "longer than planned"
+    return (
+        f"{progress.sessions_done} of {progress.sessions} sessions, {progress.clips_stored} of {progress.clips} clips "
+        f"found so far, {progress.bytes_stored / 1e6:,.1f} MB; {rest}"
+    )
 
 
 def plan_of(instance: DagsterInstance, records: SessionRecords, session_ids: Sequence[str]) -> Plan:

@@ -7,8 +7,16 @@ from functools import partial
 import pyarrow as pa
 from dagster import AssetCheckSpec, AssetSpec, TableColumn, TableSchema
 
-from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, USERTESTING_SESSIONS
+from ut_clips_dagster.known_sessions import (
+    CLIP_FILES,
+    CLIP_LIST,
+    CLIP_MEDIA,
+    CLIP_METADATA,
+    CLIP_URLS,
+    USERTESTING_SESSIONS,
+)
 from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.storage.media_table import SCHEMA as MEDIA_SCHEMA
 from ut_clips_dagster.storage.metadata_table import SCHEMA
 from ut_clips_dagster.storage.session_table import comment_of
 
@@ -23,7 +31,7 @@ def column_schema(schema: pa.Schema = SCHEMA) -> TableSchema:
 
 
 _spec = partial(AssetSpec, partitions_def=sessions, group_name=GROUP, owners=OWNERS)
-"""What all five assets have in common."""
+"""What all assets have in common."""
 _clip_spec = partial(_spec, skippable=True)
 """Of the multi_asset: a run may materialize some sessions, some assets, or nothing."""
 
@@ -73,6 +81,17 @@ clip_specs = [
     ).with_io_manager_key(IO_MANAGER),
 ]
 
+clip_media_spec = _clip_spec(
+    CLIP_MEDIA,
+    deps=[CLIP_FILES],
+    description=(
+        "What the stored clips' files are, read off the files: length, picture, sound, a poster beside each, and in "
+        "words what is wrong. One row per clip in the table `clip_media`. It sends no request, and changes no clip."
+    ),
+    metadata={"dagster/column_schema": column_schema(MEDIA_SCHEMA)},
+    kinds={"jpeg", "deltalake", "table"},
+)
+
 check_specs = [
     AssetCheckSpec(
         "every_listed_clip_stored", asset=CLIP_FILES, description="Every clip of the newest listing has a file."
@@ -88,3 +107,9 @@ check_specs = [
         description="Rows are unique and say what the session's documents say.",
     ),
 ]
+
+media_check_spec = AssetCheckSpec(
+    "media_as_listed",
+    asset=CLIP_MEDIA,
+    description="Each clip's file opens, shows a picture, and is as long and has the sound that the listing says.",
+)

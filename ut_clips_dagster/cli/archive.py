@@ -4,49 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dagster import AssetMaterialization, DagsterEvent
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster import AssetMaterialization
 
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
 from ut_clips_dagster.cli.console import console, errors, say
+from ut_clips_dagster.cli.follow_ons import make_follow_ons
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
+from ut_clips_dagster.cli.runs import run_job
 from ut_clips_dagster.definitions import JOB
-from ut_clips_dagster.errors import ClipsError, ResultsApiError, SettingsError, StorageError
-from ut_clips_dagster.known_sessions import sessions_of_unsuccessful_runs, unfinished_sessions
+from ut_clips_dagster.errors import (
+    ApiUnavailableError,
+    AuthenticationError,
+    BudgetExhaustedError,
+    ClipsError,
+    ResultsApiError,
+    SettingsError,
+    StorageError,
+)
+from ut_clips_dagster.known_sessions import (
+    no_sessions,
+    sessions_of_unsuccessful_runs,
+    told_as_no_session,
+    unfinished_sessions,
+)
 from ut_clips_dagster.partitions import SESSIONS
-from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET
-from ut_clips_dagster.results_api.models import SessionSummary, now_utc, parse_uuid
+from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET, ResultsApi
+from ut_clips_dagster.results_api.models import SessionSummary, is_uuid, now_utc, parse_uuid
+from ut_clips_dagster.run_launcher import end_gone_runs
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.sensors.run_requests import pieces
 
 BRIDGED_SESSIONS = 3
 """Complete sessions between unfinished ones that one run may span: each is listed again, and another run would wait for
 its own clips' generation."""
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def archive_once(only: Sequence[str]) -> bool:
-    """Discover, add partitions, archive what is missing; True when nothing is left unfinished.
+    """Discover, add partitions, archive what is missing, make what follows on it; True when no clip is left unfinished.
 
     Raises:
         ClipsError: it could not run; the message says why.
+        KeyboardInterrupt: a signal ended it; what is stored is kept.
     """
     named = [_session_id(text) for text in only]
     platform = open_platform()
     platform.archive.store().check_writable()
+    end_gone_runs(platform.instance)
     known = set(platform.instance.get_dynamic_partitions(SESSIONS))
+    all_found = True
     if not named or not known.issuperset(named):
-        discover(platform, known)
+        all_found = discover_all(platform, known, others=bool(named or known))
     platform.instance.add_dynamic_partitions(SESSIONS, [s for s in named if s not in known])
     order = platform.instance.get_dynamic_partitions(SESSIONS)
+    for key in no_sessions(order):
+        say(told_as_no_session(key), to=errors)
+    done = _archive_wanted(platform, named, order) and all_found
+    make_follow_ons(platform, named or None, order)
+    return done
+
+
+def _archive_wanted(platform: Platform, named: list[str], order: Sequence[str]) -> bool:
     if named:
         return archive_sessions(platform, named, order)
     wanted = _to_do(platform, order)
     if not wanted:
-        console.print(f"All {len(order)} sessions are archived; nothing to do.")
+        console.print(f"All {len(order) - len(no_sessions(order))} sessions are archived; nothing to do.")
         return True
     return archive_sessions(platform, wanted, order, BRIDGED_SESSIONS)
 
@@ -60,46 +85,73 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
         order: all known ones in Dagster's order, in which a run spans a range.
         bridged: most sessions in a row that nobody asked for and that a run may span all the same.
     """
-    job = platform.definitions.resolve_job_def(JOB)
     failures: list[str] = []
     with watching(len(wanted)):
-        for piece in _bridged(wanted, order, bridged):
-            span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
-            run = job.execute_in_process(
-                instance=platform.instance,
-                partition_key=piece[0] if len(piece) == 1 else None,
-                tags=None if len(piece) == 1 else span,
-                raise_on_error=False,
-                run_config=QUIET,
-            )
-            failures += [_reason(event) for event in run.all_events if event.is_step_failure]
+        for piece in bridged_pieces(wanted, order, bridged):
+            failures += run_job(platform, JOB, piece)
     for failure in failures:
         say(failure, to=errors)
     return _summary(platform, wanted) and not failures
 
 
-def discover(platform: Platform, known: set[str]) -> None:
-    """Read every test's session list to its end; write documents, partitions and events of what is new."""
-    records, discoveries = platform.archive.records(), platform.archive.discoveries()
+def discover_all(platform: Platform, known: set[str], *, others: bool) -> bool:
+    """Find the new sessions of every test; what cannot be read of one must not stop the others.
+
+    Args:
+        platform: what to work with.
+        known: all known sessions; those found are added.
+        others: there is something to archive, whatever is found.
+
+    Returns:
+        False when a test could not be read, or some of its entries were malformed: each is named.
+
+    Raises:
+        ResultsApiError: the account may not ask, or no test could be read and there is nothing else to do.
+    """
+    failed: list[ResultsApiError] = []
+    malformed = 0
     with platform.results_api.client() as client:
         for test_id in platform.settings.test_ids:
-            found = 0
-            offset = 0
-            while True:
-                try:
-                    page = client.list_sessions(test_id, offset=offset)
-                except ResultsApiError as error:
-                    discoveries.failed(test_id, error)
-                    raise
-                unknown = [s for s in page.sessions if s.session_id not in known]
-                _record(platform, take_sessions(records, test_id, unknown), unknown)
-                known.update(s.session_id for s in unknown)
-                found += len(unknown)
-                offset += len(page.sessions)
-                if not page.sessions or offset >= page.meta.pagination.total_count or offset > SESSION_LIST_MAX_OFFSET:
-                    break
-            discoveries.succeeded(test_id, page.meta.pagination.total_count)
-            console.print(f"Test {test_id}: {page.meta.pagination.total_count} sessions, {found} of them new.")
+            try:
+                malformed += discover(platform, client, test_id, known)
+            except ResultsApiError as error:
+                platform.archive.discoveries().failed(test_id, error)
+                if isinstance(error, AuthenticationError | BudgetExhaustedError):
+                    raise  # of the account: the other tests fare alike
+                failed.append(error)
+    none_read = len(failed) == len(platform.settings.test_ids)
+    if none_read and (not others or any(isinstance(each, ApiUnavailableError) for each in failed)):
+        raise failed[0] if len(failed) == 1 else ResultsApiError("\n".join(map(str, failed)))
+    for failure in failed:
+        say(str(failure), to=errors)
+    return not failed and not malformed
+
+
+def discover(platform: Platform, client: ResultsApi, test_id: str, known: set[str]) -> int:
+    """Read a test's session list to its end; write documents, partitions and events of what is new.
+
+    Returns:
+        how many entries were malformed.
+    """
+    records = platform.archive.records()
+    found = entries = malformed = 0
+    while True:
+        page = client.list_sessions(test_id, offset=entries)
+        unknown = [s for s in page.sessions if s.session_id not in known]
+        _record(platform, take_sessions(records, test_id, unknown), unknown)
+        known.update(s.session_id for s in unknown)
+        found += len(unknown)
+        malformed += len(page.malformed)
+        for entry in page.malformed:
+            say(f"Test {test_id}: {entry.reason} It is left out, and asked for again by the next run.", to=errors)
+        is_last = page.is_last(entries)
+        entries += page.entries
+        if is_last or entries > SESSION_LIST_MAX_OFFSET:
+            break
+    total = page.meta.pagination.total_count
+    platform.archive.discoveries().succeeded(test_id, entries if total is None else total, malformed)
+    console.print(f"Test {test_id}: {entries if total is None else total} sessions, {found} of them new.")
+    return malformed
 
 
 def _record(platform: Platform, events: Sequence[AssetMaterialization], found: Sequence[SessionSummary]) -> None:
@@ -117,7 +169,7 @@ def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     rows = platform.archive.table().read()
     wanted = set(unfinished_sessions(platform.instance, platform.archive.table(), order))
     settled = settled_sessions(rows) - sessions_of_unsuccessful_runs(platform.instance, order)
-    to_read = [session_id for session_id in order if session_id not in wanted and session_id not in settled]
+    to_read = [key for key in order if key not in wanted and key not in settled and is_uuid(key)]
     complete: list[SessionRecord] = []
     now = now_utc()
     for session_id, record in platform.archive.records().read_all(to_read):
@@ -134,13 +186,13 @@ def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     return [session_id for session_id in order if session_id in wanted]
 
 
-def _bridged(wanted: Sequence[str], order: Sequence[str], bridged: int) -> Iterator[list[str]]:
+def bridged_pieces(wanted: Sequence[str], order: Sequence[str], bridged: int) -> Iterator[list[str]]:
     """Contiguous pieces of the order that hold all wanted sessions, joined over short gaps."""
     position = {key: index for index, key in enumerate(order)}
     span: list[int] = []
     for piece in pieces(wanted, order, len(order)):
         first, last = position[piece[0]], position[piece[-1]]
-        if span and first - span[-1] - 1 > bridged:
+        if span and (first - span[-1] - 1 > bridged or no_sessions(order[span[-1] + 1 : first])):
             yield list(order[span[0] : span[-1] + 1])
             span = []
         span += [first, last]
@@ -166,17 +218,6 @@ def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
         f"in {platform.archive.store().uri}"
     )
     return not unfinished
-
-
-def _reason(event: DagsterEvent) -> str:
-    """Our own failure names every session; of anything else, the error that it was."""
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    while error and error.cause:
-        error = error.cause
-    return error.message.strip() if error else "The run failed; see the Dagster UI."
 
 
 def _session_id(text: str) -> str:

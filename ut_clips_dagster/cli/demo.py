@@ -19,6 +19,7 @@ from ut_clips_dagster.archive.records import SESSIONS, SessionRecords
 from ut_clips_dagster.cli.console import cell, console
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
 from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.gallery.server import GalleryServer
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
@@ -30,7 +31,7 @@ SESSION_EVERY_S = 600.0
 """A new session every ten simulated minutes: every half minute."""
 POLL_INTERVAL_S = 3.0 / TIME_SCALE
 DISCOVERY_INTERVAL_S = 5
-GIVE_UP_AFTER_S = 240.0
+GIVE_UP_AFTER_S = 300.0
 LOOK_EVERY_S = 1.0
 END_WITHIN_S = 15.0
 """What Dagster has to end by itself in; then it is killed."""
@@ -55,8 +56,10 @@ def run_demo(*, exit_when_done: bool, port: int) -> bool:
     shutil.copy(INSTANCE_CONFIG, home / "dagster")
     config = SimulatorConfig(time_scale=TIME_SCALE, appear_every_s=None if exit_when_done else SESSION_EVERY_S)
     port = _free_port(port)
-    with SimulatorServer(config) as simulator, _dagster(simulator, home, port) as dagster:
+    gallery = _gallery(home)
+    with SimulatorServer(config) as simulator, gallery, _dagster(simulator, home, port, gallery.url) as dagster:
         console.print(f"Dagster UI: [link]http://127.0.0.1:{port}[/link]  (simulated Results API: {simulator.url})")
+        console.print(f"Gallery: {gallery.address}", markup=False, highlight=False, soft_wrap=True)
         console.print("Sessions are found by the new_sessions sensor within seconds of Dagster's start.")
         done = _watch(simulator, home, dagster, signals, exit_when_done=exit_when_done)
     table = MetadataTable(str(home / "archive"))
@@ -66,8 +69,15 @@ def run_demo(*, exit_when_done: bool, port: int) -> bool:
     return done
 
 
+def _gallery(home: Path) -> GalleryServer:
+    """A gallery of the archive that is being filled."""
+    return GalleryServer(LocalStore(home / "archive"), home / "gallery")
+
+
 @contextmanager
-def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _dagster(
+    simulator: SimulatorServer, home: Path, port: int, gallery_url: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
     """Webserver and daemon, whose output goes to a file; all their processes end with the block."""
     environment = {
         **os.environ,
@@ -77,6 +87,7 @@ def _dagster(simulator: SimulatorServer, home: Path, port: int) -> Iterator[subp
         "USERTESTING_CLIENT_SECRET": "demo",
         "USERTESTING_TEST_IDS": DEMO_TEST_ID,
         "UT_CLIPS_ARCHIVE": str(home / "archive"),
+        "UT_CLIPS_GALLERY_URL": gallery_url,
         "UT_CLIPS_POLL_INTERVAL_S": str(POLL_INTERVAL_S),
         "UT_CLIPS_POLL_MAX_ATTEMPTS": "10",
         "UT_CLIPS_BATCH_SIZE": "10",
@@ -116,7 +127,7 @@ def _watch(
                     console.print(f"Session {session_id} archived ({len(complete)} of {len(sessions)})")
             found = sum(1 for s in sessions if (home / "archive" / SESSIONS / s).exists())
             status.update(f"{len(sessions)} sessions at UserTesting, {found} found, {len(complete)} archived")
-            if exit_when_done and complete == sessions and _recorded(home, sessions):
+            if exit_when_done and complete == sessions and _recorded(home, sessions) and _followed(home):
                 return True
             if dagster.poll() is not None:
                 raise ClipsError(f"Dagster ended by itself; its output is in {HOME}/dagster.log.")
@@ -124,6 +135,17 @@ def _watch(
                 raise ClipsError(f"Not all sessions were archived in {GIVE_UP_AFTER_S:.0f} s; see {HOME}/dagster.log.")
             time.sleep(LOOK_EVERY_S)
     return False
+
+
+def _followed(home: Path) -> bool:
+    """Whether all that follows on the clips is there: facts, posters, transcripts."""
+    from ut_clips_dagster.definitions import archive_resource, follow_ons
+    from ut_clips_dagster.settings import placeholder_settings
+
+    told = {"archive": str(home / "archive"), "transcripts": True}
+    settings = placeholder_settings().model_copy(update=told)
+    archive = archive_resource(settings)
+    return not any(follow_on.lacking(archive, None) for follow_on in follow_ons(settings))
 
 
 def _recorded(home: Path, sessions: set[str]) -> bool:

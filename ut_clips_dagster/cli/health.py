@@ -40,7 +40,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         raise SettingsError("UT_CLIPS_ALERT_URLS is not set: there is nobody to alert.")
     if urls:
         check_urls(urls)
-    store, table, home = store_of(settings.archive), MetadataTable.of_archive(settings.archive), home_path()
+    store, table = store_of(settings.archive), MetadataTable.of_archive(settings.archive)
     memory, problem = AlertMemory(store), ""
     with ExitStack() as stack:
         try:
@@ -48,7 +48,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         except SettingsError as error:  # a database that is down is a finding, and has to be told
             instance, problem = None, str(error)
         exists = instance is not None
-        facts = gather(store, table, test_ids, instance, home if exists else None, now_utc())
+        facts = gather(store, table, test_ids, instance, home_path() if exists else None, now_utc())
     facts = replace(facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls))
     findings = judge(facts, limits)
     undelivered = send(memory, urls, findings, facts.archive, facts.now) if alert else []

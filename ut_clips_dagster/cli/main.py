@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,14 +95,32 @@ def plan(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help='Such as "select status, count(*) from clip_metadata group by 1".')],
+    query: Annotated[
+        str | None,
+        typer.Argument(help='Such as "select status, count(*) from clips group by 1", or the name of a question.'),
+    ] = None,
     output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|VERSION",
+            help="Read the tables as they were within the last 7 days: at a time (UTC, unless it has an offset), or at "
+            "a version of clip_metadata.",
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show the questions that can be asked by name.")] = False,
 ) -> None:
-    """Query the clip metadata with DuckDB; the table's name is clip_metadata."""
-    from ut_clips_dagster.cli.sql import run_sql
+    """Query the archive with DuckDB.
+
+    The view clips joins the tables clip_metadata, clip_media and clip_transcripts; session_transcripts is there, too.
+    """
+    from ut_clips_dagster.cli.sql import list_questions, run_sql
 
     with failing_plainly():
-        run_sql(query, output.value)
+        if show:
+            list_questions()
+        else:
+            run_sql(query, output.value, as_of)
 
 
 @app.command()
@@ -144,6 +163,20 @@ def copy(
             raise typer.Exit(EXIT_UNFINISHED)
 
 
+@app.command()
+def prune(
+    keep_days: Annotated[int, typer.Option(min=0, help="Runs of the last so many days stay.")] = 14,
+) -> None:
+    """Take old runs out of Dagster's storage; what every partition shows stays as it is.
+
+    The sensor old_runs does the same every hour. Safe beside a running daemon, and when interrupted.
+    """
+    from ut_clips_dagster.cli.prune import prune_runs
+
+    with failing_plainly():
+        prune_runs(keep_days)
+
+
 @app.command("check-settings")
 def check_settings() -> None:
     """Try what the settings name: a token, each test, the archive, DAGSTER_HOME, alerts; exit code 1 if any fails."""
@@ -184,6 +217,29 @@ def health(  # noqa: PLR0913, PLR0917 - a command's options
         )
         if not check_health(limits, as_json=as_json, alert=alert):
             raise typer.Exit(EXIT_COULD_NOT_RUN)
+
+
+@app.command()
+def gallery(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8091,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name the gallery is reached by from other machines; repeat for more."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File that holds the token, made if missing; without it each start has a new token."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Directory for the search index.", show_default="~/.cache/ut-clips/gallery")
+    ] = None,
+) -> None:
+    """Search and watch the clips in a browser; prints the address, which holds the token that lets you in."""
+    from ut_clips_dagster.cli.gallery import serve_gallery
+
+    with failing_plainly():
+        serve_gallery(host=host, port=port, allowed_hosts=allow_host or (), token_file=token_file, cache=cache)
 
 
 @app.command()

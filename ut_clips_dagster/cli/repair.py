@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from ut_clips_dagster.archive.companions import Companion
 from ut_clips_dagster.archive.repair import Repaired, Repairer
 from ut_clips_dagster.archive.rows import all_clip_metadata
+from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import errors, say
 from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.cli.verify import documented_sessions
 from ut_clips_dagster.errors import SettingsError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid, parse_uuid
+from ut_clips_dagster.storage.session_table import SessionTable, as_rows
 
 
 def repair_sessions(session_ids: list[str]) -> bool:
@@ -29,11 +32,18 @@ def repair_sessions(session_ids: list[str]) -> bool:
     archive = archive_settings()
     store = archive.store()
     store.check_writable()
-    rows = _readable_rows(archive)
-    wanted = named or sorted({*documented_sessions(archive), *rows["session_id"].dropna().unique()})
-    repairer = Repairer(store, archive.records(), archive.table())
+    records, beside = archive.records(), companions(archive)
+    tables = [_readable_rows(archive, archive.table(), _from_documents)]
+    tables += [_readable_rows(archive, each.table, _beside_documents(each)) for each in beside]
+    of_rows = {session_id for rows in tables for session_id in rows["session_id"].dropna().unique()}
+    wanted = named or sorted({*documented_sessions(archive), *of_rows})
+    repairer = Repairer(store, records, archive.table())
     repaired = [repairer.repair(session_id) for session_id in wanted]
     for each in repaired:
+        for companion in beside:
+            mended = companion.repair(each.record)
+            each.done += mended.done
+            each.left += mended.left
         _print(each)
     fetch = [each.session_id for each in repaired if each.lacks]
     fetched = _archive(fetch) if fetch else True
@@ -51,27 +61,37 @@ def _archive(session_ids: Sequence[str]) -> bool:
     return archive_once(session_ids)
 
 
-def _readable_rows(archive: ArchiveResource) -> pd.DataFrame:
-    """The table's rows; where it cannot be read, or holds rows of no session, it is written anew first."""
-    table = archive.table()
+def _readable_rows(
+    archive: ArchiveResource, table: SessionTable, from_documents: Callable[[ArchiveResource], pd.DataFrame]
+) -> pd.DataFrame:
+    """A table's rows; where it cannot be read, or holds rows of no session, it is written anew first."""
     try:
         rows = table.read()
     except StorageError as error:
         say(f"{error} It is written anew from the documents.", to=errors)
-        rows = _from_documents(archive)
+        rows = from_documents(archive)
         table.rewrite(rows)
         return rows
     of_sessions = rows["session_id"].map(lambda key: isinstance(key, str) and is_uuid(key)).astype(bool)
     if not of_sessions.all():
         rows = rows[of_sessions]
         table.rewrite(rows)
-        say(f"{int((~of_sessions).sum())} rows that name no session are taken out of the table.")
+        say(f"{int((~of_sessions).sum())} rows that name no session are taken out of {table.name}.")
     return rows
 
 
 def _from_documents(archive: ArchiveResource) -> pd.DataFrame:
     records = archive.records()
     return all_clip_metadata(records.inspect(session_id).record for session_id in documented_sessions(archive))
+
+
+def _beside_documents(companion: Companion) -> Callable[[ArchiveResource], pd.DataFrame]:
+    def rows(archive: ArchiveResource) -> pd.DataFrame:
+        made = [companion.rows(session_id) for session_id in documented_sessions(archive)]
+        filled = [each for each in made if len(each)]  # pandas does not tell a dtype from an empty one
+        return pd.concat(filled, ignore_index=True) if filled else as_rows(companion.table.schema, [])
+
+    return rows
 
 
 def _print(repaired: Repaired) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 import typer
-from dagster import DagsterInstance
+from dagster import DagsterInstance, RunsFilter
 from rich.table import Table
 
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
@@ -17,9 +17,16 @@ from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
+from ut_clips_dagster.known_sessions import QueueProgress, queue_progress, told_as_no_session
+from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.storage.store import Store
+from ut_clips_dagster.transcripts.lacking import without_transcript
 
 MAX_SHOWN = 20
 MAX_LISTED = 1000
@@ -36,11 +43,16 @@ class Status:
     archived: int
     unfinished: int
     in_flight: int
+    queue: QueueProgress
     clips: dict[str, int]
     size_bytes: int
     rest: Plan
     unfinished_sessions: tuple[UnfinishedSession, ...]
     """At most `MAX_LISTED` of them."""
+    no_sessions: tuple[str, ...] = ()
+    """Partition keys that are no session's; at most `MAX_LISTED` of them."""
+    media_problems: tuple[str, ...] = ()
+    """What is wrong with stored clips' files, in words; at most `MAX_LISTED`."""
 
 
 def read_status(instance: DagsterInstance | None, table: MetadataTable, store: Store) -> Status:
@@ -59,20 +71,46 @@ def read_status(instance: DagsterInstance | None, table: MetadataTable, store: S
         archived=len(sessions.known) - len(sessions.unfinished),
         unfinished=len(sessions.unfinished),
         in_flight=len(sessions.in_flight.intersection(sessions.unfinished)),
+        queue=_queue(instance),
         clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
-        rest=plan_for(sessions.listed, rows, sessions.unfinished),
+        rest=plan_for(sessions.listed, rows, sessions.unfinished, transcripts_ahead(table, sessions.unfinished)),
         unfinished_sessions=tuple(explained),
+        no_sessions=sessions.no_sessions[:MAX_LISTED],
+        media_problems=media_problems(MediaTable(store.uri)),
     )
 
 
-def plan_for(listed: AbstractSet[str], rows: pd.DataFrame, wanted: Sequence[str]) -> Plan:
+def media_problems(table: MediaTable) -> tuple[str, ...]:
+    """What is wrong with stored clips' files, one text for each; the clips are stored all the same."""
+    rows = table.problems().head(MAX_LISTED).itertuples()
+    return tuple(f"Session {row.session_id}: clip {row.clip_uuid}: {row.problem}" for row in rows)
+
+
+def _queue(instance: DagsterInstance | None) -> QueueProgress:
+    if instance is None:
+        return QueueProgress((), 0, 0)
+    runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
+    return queue_progress(runs, instance.get_dynamic_partitions(SESSIONS))
+
+
+def plan_for(listed: AbstractSet[str], rows: pd.DataFrame, wanted: Sequence[str], transcripts: int = 0) -> Plan:
     """What these sessions will cost, from what is known of all."""
     if not wanted:
-        return plan(History(), 0, 0, 0)
+        return plan(History(), 0, 0, 0, transcripts)
     missing = rows[(rows["status"] != "STORED") & rows["listed"]]
     missing = missing[missing["session_id"].isin(list(wanted))]
-    return plan(learn(rows, len(listed)), len(set(wanted)), len(set(wanted) - listed), len(missing))
+    return plan(learn(rows, len(listed)), len(set(wanted)), len(set(wanted) - listed), len(missing), transcripts)
+
+
+def transcripts_ahead(table: MetadataTable, unfinished: Sequence[str]) -> int:
+    """How many transcripts are still to be asked for: of archived sessions, and of those that are unfinished."""
+    settings = load_settings(api=False)
+    if not settings.transcripts:
+        return 0
+    asked_for = SessionTranscriptsTable.of_archive(settings.archive)
+    known = set(asked_for.read(columns=["session_id"])["session_id"])
+    return len(without_transcript(table, asked_for, None, now_utc()) | (set(unfinished) - known))
 
 
 def print_status(*, as_json: bool) -> bool:
@@ -94,18 +132,26 @@ def _print(status: Status) -> None:
     shown.add_row("sessions", f"{status.sessions:,}")
     shown.add_row("  archived", f"{status.archived:,}")
     shown.add_row("  unfinished", f"{status.unfinished:,} ({status.in_flight:,} queued or running)")
+    for progress in status.queue.running:
+        shown.add_row("  run under way", progress)
+    if status.queue.queued_runs:
+        shown.add_row("  runs queued", f"{status.queue.queued_runs:,} for {status.queue.queued_sessions:,} sessions")
     shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
         shown.add_row(cell(f"  {state}"), f"{count:,}")
     shown.add_row("bytes stored", f"{status.size_bytes:,}")
     done = "nothing: all is archived" if status.sessions else "unknown: no session was found yet"
-    shown.add_row("the rest", str(status.rest) if status.unfinished else done)
+    shown.add_row("the rest", str(status.rest) if status.rest.requests else done)
     console.print(shown)
     for session in status.unfinished_sessions[:MAX_SHOWN]:
         say(f"Session {session.session_id}: {_state(session)}")
         say(f"  {session.reason}")
         for clip in session.clips:
             say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
+    for key in status.no_sessions[:MAX_SHOWN]:
+        say(told_as_no_session(key))
+    for problem in status.media_problems[:MAX_SHOWN]:
+        say(problem)
     if status.unfinished > MAX_SHOWN:
         console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
 
@@ -129,6 +175,11 @@ def print_plan(new: int | None, *, as_json: bool) -> None:
     rows = table.read(columns=["session_id", "status", "listed", "generation_attempts", "waited_s"])
     with existing_instance() as instance:
         sessions = sessions_of_instance(instance, table) if instance else sessions_of_archive(store_of(root), table)
-    wanted = sessions.unfinished if new is None else [f"new {number}" for number in range(new)]
-    answer = plan_for(sessions.listed, rows, wanted)
+    if new is None:
+        wanted: Sequence[str] = sessions.unfinished
+        transcripts = transcripts_ahead(table, wanted)
+    else:
+        wanted = [f"new {number}" for number in range(new)]
+        transcripts = new if load_settings(api=False).transcripts else 0
+    answer = plan_for(sessions.listed, rows, wanted, transcripts)
     typer.echo(json.dumps(asdict(answer)) if as_json else str(answer))

@@ -19,6 +19,7 @@ from ut_clips_dagster.known_sessions import (
     USERTESTING_SESSIONS,
     check_archive_is_there,
     materialized_sessions,
+    no_sessions,
     sessions_in_flight,
     unfinished_sessions,
 )
@@ -71,6 +72,8 @@ class Sessions:
     listed: frozenset[str]
     in_flight: frozenset[str]
     without_partition: frozenset[str]
+    no_sessions: tuple[str, ...] = ()
+    """Partition keys that are no session's."""
 
 
 def sessions_of_instance(instance: DagsterInstance, table: MetadataTable) -> Sessions:
@@ -83,11 +86,12 @@ def sessions_of_instance(instance: DagsterInstance, table: MetadataTable) -> Ses
     order = instance.get_dynamic_partitions(SESSIONS)
     found_only = sorted(materialized_sessions(instance, USERTESTING_SESSIONS).difference(order))
     return Sessions(
-        known=frozenset([*order, *found_only]),
+        known=frozenset([*filter(is_uuid, order), *found_only]),
         unfinished=(*unfinished_sessions(instance, table, order), *found_only),
         listed=frozenset(materialized_sessions(instance, CLIP_LIST)),
         in_flight=frozenset(sessions_in_flight(instance, order)),
         without_partition=frozenset(found_only),
+        no_sessions=tuple(no_sessions(order)),
     )
 
 
@@ -127,7 +131,7 @@ def explain(
     tries = tries_of(instance) if instance and wanted else None
     for session_id in wanted:
         clips = tuple(
-            UnfinishedClip(str(row.clip_uuid), str(row.status), str(row.error))
+            UnfinishedClip(str(row.clip_uuid or "of unknown ID"), str(row.status), str(row.error))
             for row in (by_session[session_id].itertuples() if session_id in by_session else ())
         )
         in_flight = session_id in sessions.in_flight

@@ -11,11 +11,13 @@ from rich.table import Table
 from ut_clips_dagster.archive import verification
 from ut_clips_dagster.archive.records import SESSIONS
 from ut_clips_dagster.archive.verification import Difference, repair_of
+from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.storage.session_table import SessionTable
 
 MAX_NOTED = 5
 REPAIR_ALL = "ut-clips repair"
@@ -62,19 +64,19 @@ def verify(archive: ArchiveResource, *, read_data: bool) -> Findings:
     session_ids = documented_sessions(archive)
     findings = Findings(sessions=len(session_ids))
     recorded: set[str] = set()
-    table: pd.DataFrame | None = None
-    try:
-        table = archive.table().read()
-    except StorageError as error:
-        findings.differences.append(Difference("table unreadable", "all", str(error), REPAIR_ALL))
-    by_session = rows_by_session(table)
-    empty = None if table is None else table.iloc[:0]
+    table = _Rows(archive.table(), findings)
+    beside = [(companion, _Rows(companion.table, findings)) for companion in companions(archive)]
     for session_id in session_ids:
         inspection = records.inspect(session_id)
         recorded.update(file.storage_path for file in inspection.record.clip_files.files)
-        rows = by_session.pop(session_id, empty)
+        rows = table.take(session_id)
         findings.differences += verification.session_differences(inspection, rows, store, read_data=read_data)
-    findings.differences += _rows_without_documents(by_session)
+        for companion, its_table in beside:
+            checked = companion.check(inspection.record, its_table.take(session_id), read_data=read_data)
+            findings.differences += checked.differences
+            recorded |= checked.recorded
+    for rest in (table, *(its_table for _, its_table in beside)):
+        findings.differences += _rows_without_documents(rest.name, rest.by_session)
     findings.unrecorded = verification.unrecorded(store, recorded)
     return findings
 
@@ -85,20 +87,32 @@ def documented_sessions(archive: ArchiveResource) -> list[str]:
     return sorted({parts[1] for parts in paths if is_uuid(parts[1])})
 
 
-def rows_by_session(table: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
-    """The table's rows by the session they name, rows that name none under the empty text."""
-    if table is None:
-        return {}
-    return {str(key): rows for key, rows in table.groupby(table["session_id"].fillna(""))}
+class _Rows:
+    """A table's rows by the session they name, rows that name none under the empty text; taken session by session."""
+
+    def __init__(self, table: SessionTable, findings: Findings) -> None:
+        self.name = table.name
+        rows: pd.DataFrame | None = None
+        try:
+            rows = table.read()
+        except StorageError as error:
+            findings.differences.append(Difference("table unreadable", "all", str(error), REPAIR_ALL))
+        self._empty = None if rows is None else rows.iloc[:0]
+        groups = () if rows is None else rows.groupby(rows["session_id"].fillna(""))
+        self.by_session = {str(key): group for key, group in groups}
+
+    def take(self, session_id: str) -> pd.DataFrame | None:
+        """The session's rows; None when the table cannot be read."""
+        return self.by_session.pop(session_id, self._empty)
 
 
-def _rows_without_documents(by_session: dict[str, pd.DataFrame]) -> Iterator[Difference]:
+def _rows_without_documents(table: str, by_session: dict[str, pd.DataFrame]) -> Iterator[Difference]:
     for session_id, rows in by_session.items():
         if is_uuid(session_id):
-            what = f"the table holds {len(rows)} rows of a session without documents"
+            what = f"{table} holds {len(rows)} rows of a session without documents"
             yield Difference("document missing", session_id, what, repair_of(session_id))
         else:
-            yield Difference("rows differ", session_id, f"{len(rows)} rows name no session", REPAIR_ALL)
+            yield Difference("rows differ", session_id, f"{len(rows)} rows of {table} name no session", REPAIR_ALL)
 
 
 def _nothing_stored(archive: ArchiveResource) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
 from collections.abc import Callable, Generator
+from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
 from ut_clips_dagster.errors import ApiUnavailableError, AuthenticationError
+from ut_clips_dagster.results_api.decoding import decode_json
 from ut_clips_dagster.results_api.proxies import transport_to
 
 SCOPE = "studies:read"
 REFRESH_BEFORE_EXPIRY_S = 60
 DEFAULT_LIFE_S = 3600.0
+SHORTEST_LIFE_S, LONGEST_LIFE_S = 1, 30 * 24 * 3600
 UNAUTHORIZED = 401
 TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500
@@ -85,10 +89,10 @@ class TokenSource:
         if response.status_code != httpx.codes.OK:
             raise self._refusal(f"status {response.status_code}")
         try:
-            token = self._oauth.parse_request_body_response(response.text)
-            access_token = token["access_token"]
-            lives_s = float(token.get("expires_in") or DEFAULT_LIFE_S)
-        except (OAuth2Error, ValueError, KeyError, TypeError, AttributeError):  # a list has no `get`
+            answer = _answer_of(response.content)
+            lives_s = _life_s(answer.pop("expires_in", None))
+            access_token = self._oauth.parse_request_body_response(json.dumps(answer))["access_token"]
+        except (OAuth2Error, ValueError, KeyError, TypeError, AttributeError):
             raise self._refusal("its answer is no token") from None
         if not isinstance(access_token, str) or not _HEADER_SAFE.fullmatch(access_token):
             raise self._refusal("its answer is no token")
@@ -100,6 +104,32 @@ class TokenSource:
             f"The token endpoint {self._token_url} gave no token ({reason}). "
             "Check USERTESTING_CLIENT_ID, USERTESTING_CLIENT_SECRET and USERTESTING_TOKEN_URL."
         )
+
+
+def _answer_of(body: bytes) -> dict[str, Any]:
+    """The fields of the endpoint's JSON; an old form of OAuth2 sends them as a form."""
+    try:
+        answer = decode_json(body)
+    except ValueError:
+        return dict(parse_qsl(body.decode("utf-8", "replace")))
+    if not isinstance(answer, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as any other answer that is no token
+    return {name: answer[name] for name in ("access_token", "token_type", "expires_in", "error") if name in answer}
+
+
+def _life_s(told: object) -> float:
+    """How long a token lives; a number that is absurd is as good as not told: what is refused is renewed anyway.
+
+    Raises:
+        ValueError, TypeError: it is no number.
+    """
+    if told is None:
+        return DEFAULT_LIFE_S
+    try:
+        lives_s = float(told)  # type: ignore[arg-type]
+    except OverflowError:
+        return DEFAULT_LIFE_S
+    return lives_s if SHORTEST_LIFE_S <= lives_s <= LONGEST_LIFE_S else DEFAULT_LIFE_S
 
 
 class BearerAuth(httpx.Auth):

@@ -1,9 +1,9 @@
-"""The client of the three operations the archive needs."""
+"""The client of the four operations the archive needs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import httpx
@@ -20,16 +20,20 @@ from ut_clips_dagster.errors import (
     ResultsApiError,
 )
 from ut_clips_dagster.results_api.auth import BearerAuth, TokenSource
-from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage
+from ut_clips_dagster.results_api.decoding import decode_json
+from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage, reason_of
 from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
 from ut_clips_dagster.results_api.proxies import transport_to
 from ut_clips_dagster.results_api.redaction import redact_http_logs
+from ut_clips_dagster.results_api.transcripts import read_bounded, webvtt_of
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 QUICK_TIMEOUT = httpx.Timeout(10.0)
 QUICK_GIVE_UP_AFTER_S = 15.0
 """No attempt begins after that: token, request and both again after a 401 then end within a sensor's 60 s."""
 MAX_RETRIES = 4
+TRANSCRIPT_WITHIN_S = 120.0
+"""A transcript's body that takes longer is given up: each of its pieces may come in time, and never the last."""
 SESSION_LIST_LIMIT = 500
 """Largest `limit` of the session list (OpenAPI document)."""
 SESSION_LIST_MAX_OFFSET = 10_000
@@ -54,7 +58,7 @@ def retrying(sleep: Callable[[float], None], give_up_after_s: float | None = Non
 
 
 class ResultsApi:
-    """Lists sessions, lists clips, requests clips; hands out frozen models only.
+    """Lists sessions, lists clips, requests clips, fetches transcripts; hands out frozen models or bytes.
 
     Every method raises a `ResultsApiError` subclass; no method retries what cannot pass (4xx).
     """
@@ -103,9 +107,12 @@ class ResultsApi:
         what = f"the sessions of test {test_id}"
         params: dict[str, str | int] = {"testId": test_id, "limit": limit, "offset": offset}
         try:
-            return self._get(Operation.LIST_SESSIONS, "sessionResults", SessionPage, what, params)
+            page = self._get(Operation.LIST_SESSIONS, "sessionResults", SessionPage, what, params)
         except NotFoundError as error:
             raise NotFoundError(f"{error} Correct this test ID in USERTESTING_TEST_IDS, or remove it there.") from None
+        if page.test_id not in (None, test_id):
+            raise InvalidAnswerError(f"The Results API answered for test {page.test_id} when asked for {what}.")
+        return page
 
     def list_clips(self, session_id: str) -> ClipListing:
         """All clips of a session.
@@ -121,6 +128,20 @@ class ResultsApi:
         what = f"clip {clip_uuid} of session {session_id}"
         path = f"sessionResults/{session_id}/clips/{clip_uuid}"
         return self._get(Operation.REQUEST_CLIP, path, ClipDetails, what)
+
+    def get_transcript(self, session_id: str) -> bytes:
+        """What is said in a session, as WebVTT; empty when the answer is.
+
+        Raises:
+            NotFoundError: there is none: not yet, or the session is unknown or of a product without transcripts.
+            TranscriptTooLargeError: it is larger than is read.
+        """
+        body: bytes = self._retrying(self._attempt_transcript, session_id)
+        return body
+
+    def transcript_url(self, session_id: str) -> str:
+        """Where a session's transcript is asked for."""
+        return f"{self._api_url}/api/v2/{_transcript_path(session_id)}"
 
     def close(self) -> None:
         """Close all connections."""
@@ -149,23 +170,48 @@ class ResultsApi:
         try:
             response = self._http.get(path, params=params, extensions={OPERATION: operation})
         except httpx.TransportError as error:
-            reason = type(error).__name__
-            raise ApiUnavailableError(
-                f"The Results API ({self._api_url}) cannot be reached for {what}: {reason}. "
-                "It is tried again by the sensors; check the network and USERTESTING_API_URL if it stays."
-            ) from None  # the cause may hold the request's headers
+            raise self._unreachable(what, type(error).__name__) from None  # the cause may hold the request's headers
         except httpx.DecodingError:
             raise InvalidAnswerError(f"The Results API's answer for {what} cannot be decoded.") from None
         if response.status_code != httpx.codes.OK:
             raise _refusal(response.status_code, what)
         try:
-            return model.model_validate_json(response.content)
-        except ValidationError as error:
-            detail = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in detail["loc"]) or "the body"
+            return model.model_validate(decode_json(response.content))
+        except ValueError as error:  # pydantic's ValidationError is one
+            reason = reason_of(error) if isinstance(error, ValidationError) else f"the body is no JSON: {error}"
             raise InvalidAnswerError(
-                f"The Results API's answer for {what} is not what its document says: {where}: {detail['msg'][:200]}."
+                f"The Results API's answer for {what} is not what its document says: {reason[:300]}."
             ) from None
+
+    def _attempt_transcript(self, session_id: str) -> bytes:
+        what, path = f"the transcript of session {session_id}", _transcript_path(session_id)
+        try:
+            with self._http.stream("GET", path, extensions={OPERATION: Operation.GET_TRANSCRIPT}) as response:
+                if response.status_code != httpx.codes.OK:
+                    raise _refusal(response.status_code, what)
+                deadline = self.pacer.clock() + TRANSCRIPT_WITHIN_S
+                body = read_bounded(self._in_time(response, deadline, what), what)
+        except httpx.TransportError as error:
+            raise self._unreachable(what, type(error).__name__) from None  # the cause may hold the request's headers
+        except httpx.DecodingError:
+            raise InvalidAnswerError(f"The Results API's answer for {what} cannot be decoded.") from None
+        return webvtt_of(body, what)
+
+    def _in_time(self, response: httpx.Response, deadline: float, what: str) -> Iterator[bytes]:
+        for chunk in response.iter_bytes():
+            if self.pacer.clock() > deadline:
+                raise self._unreachable(what, "its body does not end")
+            yield chunk
+
+    def _unreachable(self, what: str, reason: str) -> ApiUnavailableError:
+        return ApiUnavailableError(
+            f"The Results API ({self._api_url}) cannot be reached for {what}: {reason}. "
+            "It is tried again by the sensors; check the network and USERTESTING_API_URL if it stays."
+        )
+
+
+def _transcript_path(session_id: str) -> str:
+    return f"sessionResults/{session_id}/transcript"
 
 
 def _refusal(status: int, what: str) -> ResultsApiError:

@@ -30,6 +30,8 @@ CHUNK_BYTES = 128 * 1024
 """Measured: with 1 MiB a third of the speed, as every chunk is fresh memory of the kernel's."""
 TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 MAX_REDIRECTS = 5
+MAX_LENGTH_DIGITS = 18
+"""Of a Content-Length: a longer one is no size of anything."""
 MAX_DOWNLOAD_S = 3600
 """A body that only trickles would else hold its thread for ever."""
 OK, REQUEST_TIMEOUT, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 408, 429, 500
@@ -43,7 +45,6 @@ _CONTENT_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
 ERROR_BYTES = 4096
 """So much of an error's body is read, to see whether it says that the link has expired."""
 ERROR_BODY_S = 5.0
-_MOST_DIGITS = 18
 
 
 class _AddressRefusedError(Exception):
@@ -110,6 +111,7 @@ class MediaClient:
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._options: dict[str, Any] = {"maxsize": 8, "timeout": timeout, "retries": False}
         self._proxied: dict[str, urllib3.ProxyManager] = {}
+        self._streaming: set[urllib3.BaseHTTPResponse] = set()
         self._trusted = urllib3.PoolManager(**self._options)
         self._guarded = urllib3.PoolManager(**self._options)
         self._guarded.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
@@ -125,12 +127,20 @@ class MediaClient:
             NotAClipError: another status, no video, or more than `max_bytes`.
         """
         response = self._open(link)
+        self._streaming.add(response)
         try:
             yield self._checked(response)
         except HTTPError as error:
             raise _unavailable(error) from None
         finally:
+            self._streaming.discard(response)
             response.close()  # a connection in the middle of a body is of no use to the next download
+
+    def abandon(self) -> None:
+        """Wake every thread that waits for bytes: they find their stream at its end, too early."""
+        for response in list(self._streaming):
+            with suppress(OSError, ValueError, RuntimeError):  # it ends by itself in this moment
+                response.shutdown()
 
     def _open(self, link: str) -> urllib3.BaseHTTPResponse:
         for _ in range(1 + MAX_REDIRECTS):
@@ -185,7 +195,7 @@ class MediaClient:
         if COMPRESSIONS.intersection(re.split(r"[\s,]+", response.headers.get("content-encoding", "").lower())):
             raise NotAClipError("The media host sent the clip compressed, which was not asked for.")
         declared = response.headers.get("content-length", "")
-        size = int(declared) if declared.isdecimal() and len(declared) <= _MOST_DIGITS else None
+        size = int(declared) if declared.isdecimal() and len(declared) <= MAX_LENGTH_DIGITS else None
         if size is not None and size > self._max_bytes:
             raise self._too_large()
         return MediaStream(content_type, size, only_video(self._chunks(response)))

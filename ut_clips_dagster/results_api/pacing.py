@@ -29,6 +29,7 @@ class Operation(Enum):
     LIST_SESSIONS = "getSessionSummaryResults"
     LIST_CLIPS = "getClips"
     REQUEST_CLIP = "getClipDetails"
+    GET_TRANSCRIPT = "getTranscriptVtt"
 
 
 @dataclass

@@ -9,32 +9,44 @@ from dagster import (
     AssetRecordsFilter,
     DagsterInstance,
     DefaultSensorStatus,
+    RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     sensor,
 )
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.tags import PRIORITY_TAG
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.relisting import next_relist
 from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.known_sessions import CLIP_LIST, check_archive_is_there, sessions_in_flight
+from ut_clips_dagster.known_sessions import (
+    CLIP_LIST,
+    RELIST,
+    check_archive_is_there,
+    relist_config,
+    sessions_in_flight,
+)
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
-from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
+from ut_clips_dagster.results_api.models import UtcDatetime, is_uuid, now_utc
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 from ut_clips_dagster.sensors.outcomes import failing_visibly
-from ut_clips_dagster.sensors.run_requests import run_requests
+from ut_clips_dagster.sensors.run_requests import REASON_TAG
 
-PRIORITY = 0
-INTERVAL_S = 600
-MAX_SESSIONS_PER_TICK = 20
+PRIORITY = -3
+TAGS = {PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips", BATCH_TAG: AT_WORK}
+INTERVAL_S = 1800
+"""Few runs of many sessions: a run costs Dagster's storage 0.3 MB, and the first of the times is an hour."""
+MAX_SESSIONS_PER_TICK = 60
 """A fifth of the requests the API allows in `INTERVAL_S`: new sessions and retries keep the rest."""
-MAX_READ_PER_TICK = 500
+MAX_READ_PER_TICK = 1000
 MAX_DUE_PER_TICK = 5 * MAX_SESSIONS_PER_TICK
 """Due sessions looked at in a tick: most of those that a run touched turn out to need nothing."""
+REMEMBERED = 20
+"""Names of partitions that the cursor keeps."""
 ASK_AGAIN_AFTER = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
@@ -45,8 +57,9 @@ class Cursor(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    seen: int = 0
-    """How many partitions it has looked at."""
+    last_seen: tuple[str, ...] = ()
+    """The last partitions it has looked at, in Dagster's order, in which new ones come last: by name, as a number would
+    shift with each partition that is deleted. Should all of these be deleted, all others are looked at again."""
     due: dict[str, UtcDatetime] = {}
     """When each session of the last 30 days, and each that a run has just listed, is to be looked at."""
     event: int | None = None
@@ -74,15 +87,17 @@ def plan_relists(  # noqa: PLR0913, PLR0917 - a pure function of all it depends 
 
     Args:
         cursor: what is remembered.
-        order: all partition keys.
+        order: all sessions' keys in Dagster's order.
         records: the sessions' documents.
         in_flight: sessions that a run holds; they wait.
         now: the present moment.
         touched: sessions that a run held since the last tick; one that was killed may have listed a new clip and told
             nobody, so they are looked at once more.
     """
+    known = set(order)
     due = dict.fromkeys(touched, now + ASK_AGAIN_AFTER) | cursor.due
-    fresh = order[cursor.seen : cursor.seen + MAX_READ_PER_TICK]
+    due = {session_id: at for session_id, at in due.items() if session_id in known}  # others were deleted
+    fresh = unseen(order, cursor.last_seen)[:MAX_READ_PER_TICK]
     for session_id, record in _read(records, fresh):
         if (at := next_relist(record) if record else now + ASK_AGAIN_AFTER) is not None:
             due[session_id] = at
@@ -101,7 +116,21 @@ def plan_relists(  # noqa: PLR0913, PLR0917 - a pure function of all it depends 
             del due[session_id]
         else:
             due[session_id] = again
-    return cursor.model_copy(update={"seen": cursor.seen + len(fresh), "due": due}), wanted
+    last_seen = tuple([*(key for key in cursor.last_seen if key in known), *fresh][-REMEMBERED:])
+    return cursor.model_copy(update={"last_seen": last_seen, "due": due}), wanted
+
+
+def unseen(order: Sequence[str], last_seen: Sequence[str]) -> Sequence[str]:
+    """What follows the partitions that were looked at last.
+
+    They stood one after the other, and deletions keep it so: one that was deleted and added again stands behind others
+    that were not looked at yet, and does not count.
+    """
+    remembered = set(last_seen)
+    start = next((index for index, key in enumerate(order) if key in remembered), 0)
+    while start < len(order) and order[start] in remembered:
+        start += 1
+    return order[start:]
 
 
 def _read(records: SessionRecords, session_ids: Sequence[str]) -> Iterator[tuple[str, SessionRecord | None]]:
@@ -131,12 +160,12 @@ def _is_forgotten(record: SessionRecord) -> bool:
     return any(record.clip_files.problem_of(clip.clip_uuid) is None for clip in record.missing)
 
 
-def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:
-    """The sensor; it sends no request itself, and asks for few enough runs to leave the budget to others."""
+def late_clips_sensor() -> SensorDefinition:
+    """The sensor; it sends no request itself, and asks for one run a tick, of few enough sessions to leave budget."""
 
     @sensor(
         name="late_clips",
-        job=job,
+        job_name=RELIST,
         minimum_interval_seconds=INTERVAL_S,
         default_status=DefaultSensorStatus.RUNNING,
         description="Lists sessions again 1 h, 1 d, 3 d, 7 d, 14 d, 30 d after their end: new, edited, deleted clips.",
@@ -146,15 +175,16 @@ def late_clips_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> Sen
         check_archive_is_there(context.instance, archive.table())
         order = context.instance.get_dynamic_partitions(SESSIONS)
         in_flight = sessions_in_flight(context.instance, order)
+        session_ids = [key for key in order if is_uuid(key)]
         before = Cursor.read(context.cursor)
         event, touched = touched_sessions(context.instance, before.event)
-        cursor, wanted = plan_relists(before, order, archive.records(), in_flight, now_utc(), touched)
+        cursor, wanted = plan_relists(before, session_ids, archive.records(), in_flight, now_utc(), touched)
         cursor = cursor.model_copy(update={"event": event})
         if not wanted:
             reason = f"No session is due; {len(cursor.due)} will be."
             return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
         return SensorResult(
-            run_requests=list(run_requests(wanted, order, batch_size, PRIORITY, "late clips")),
+            run_requests=[RunRequest(run_config=relist_config(wanted), tags=TAGS)],
             cursor=cursor.model_dump_json(),
         )
 

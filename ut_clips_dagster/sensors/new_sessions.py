@@ -1,13 +1,18 @@
 """`new_sessions`: finds sessions at UserTesting, adds their partitions and requests their runs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from dagster import (
     AssetMaterialization,
+    AssetObservation,
+    DagsterInstance,
+    DagsterRunStatus,
     DefaultSensorStatus,
+    MetadataValue,
+    RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -19,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ut_clips_dagster.archive.discovery import next_test
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.records import SessionRecords
-from ut_clips_dagster.errors import ResultsApiError
+from ut_clips_dagster.errors import DamagedDocumentError, ResultsApiError
 from ut_clips_dagster.known_sessions import USERTESTING_SESSIONS, check_archive_is_there
 from ut_clips_dagster.partitions import SESSIONS, sessions
 from ut_clips_dagster.plain_text import one_line
@@ -27,12 +32,16 @@ from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, UtcDatetime, now_utc
 from ut_clips_dagster.sensors.outcomes import failing_visibly, is_archiving, why_unread
-from ut_clips_dagster.sensors.run_requests import run_requests
+from ut_clips_dagster.sensors.run_requests import REASON_TAG, run_requests
 
-PRIORITY = 2
+PRIORITY = -1
 OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
 READ_TO_END_EVERY = timedelta(days=1)
+READ_MALFORMED_EVERY = timedelta(hours=6)
+"""The same while entries of the list are malformed: they may be corrected without any other sign."""
+MAX_MALFORMED = 50
+MAX_MALFORMED_TOLD = 3
 MOST_NEW_PER_TICK = ((5_000, 50), (50_000, 20))
 """(known sessions below, new ones taken): a tick is to take less than 5 s, and the rest of the page waits for the next.
 
@@ -40,6 +49,10 @@ A new session costs Dagster five events, a partition and a share of a run, 0.06 
 lists all partitions four times (0.4 s each at 100,000). Measured: 3.0 s, 3.6 s and 2.7 s (docs/scale.md)."""
 FEWEST_NEW_PER_TICK = 10
 """Ten in five minutes are as many as the request budget archives, at two clips a session."""
+
+ENOUGH_QUEUED = 2
+"""So many runs of new sessions in the queue last longer than a tick's interval: nothing is gained by finding more."""
+REASON = "new session"
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +70,8 @@ class CrawlState(BaseModel):
     """When the crawl that last reached the end began."""
     began_at: UtcDatetime | None = None
     """When the crawl under way began."""
+    malformed: dict[str, UtcDatetime] = {}
+    """Entries that could not be understood when they were last read, and when that was; at most `MAX_MALFORMED`."""
 
 
 class Cursor(BaseModel):
@@ -102,16 +117,56 @@ def next_state(state: CrawlState, page: SessionPage, new: int, now: datetime, *,
     if not all_taken:
         return state
     total = page.meta.pagination.total_count
-    following = state.offset + len(page.sessions)
+    following = state.offset + page.entries
     known_total = None if state.known_total is None else state.known_total + new
     began_at = now if state.offset == 0 else state.began_at
-    if not page.sessions or following >= total or state.offset >= SESSION_LIST_MAX_OFFSET:
-        return CrawlState(known_total=total, read_to_end_at=began_at)
-    recently = state.read_to_end_at is not None and now - state.read_to_end_at < READ_TO_END_EVERY
-    if state.offset == 0 and known_total == total and recently:
-        return CrawlState(known_total=total, read_to_end_at=state.read_to_end_at)
-    offset = min(max(following - OVERLAP, state.offset + 1), SESSION_LIST_MAX_OFFSET)
-    return CrawlState(offset=offset, known_total=known_total, read_to_end_at=state.read_to_end_at, began_at=began_at)
+    malformed = malformed_now(state.malformed, page, now)
+    if page.is_last(state.offset) or state.offset >= SESSION_LIST_MAX_OFFSET:
+        left = {name: at for name, at in malformed.items() if began_at is None or at >= began_at}
+        return CrawlState(known_total=total, read_to_end_at=began_at, malformed=left)
+    every = READ_MALFORMED_EVERY if malformed else READ_TO_END_EVERY
+    recently = state.read_to_end_at is not None and now - state.read_to_end_at < every
+    if state.offset == 0 and total is not None and known_total == total and recently:
+        return CrawlState(known_total=total, read_to_end_at=state.read_to_end_at, malformed=malformed)
+    # without overlap at the end of a list whose total makes no sense: its last sessions would be read again and again
+    overlap = OVERLAP if page.entries > OVERLAP and total is not None and total > following else 0
+    offset = min(max(following - overlap, state.offset + 1), SESSION_LIST_MAX_OFFSET)
+    return CrawlState(
+        offset=offset,
+        known_total=known_total,
+        read_to_end_at=state.read_to_end_at,
+        began_at=began_at,
+        malformed=malformed,
+    )
+
+
+def malformed_now(before: Mapping[str, datetime], page: SessionPage, now: datetime) -> dict[str, datetime]:
+    """Names of malformed entries after a page, those it shows corrected taken out."""
+    corrected = {session.session_id for session in page.sessions}
+    names = {name: at for name, at in before.items() if name not in corrected}
+    names.update({entry.uuid or entry.reason: now for entry in page.malformed})
+    return dict(list(names.items())[-MAX_MALFORMED:])
+
+
+def malformed_events(test_id: str, before: Mapping[str, datetime], page: SessionPage) -> list[AssetObservation]:
+    """One event that names what is malformed, when there is some that was not the last time: not one a tick."""
+    if all((entry.uuid or entry.reason) in before for entry in page.malformed):
+        return []
+    reasons = [entry.reason for entry in page.malformed[:MAX_MALFORMED]]
+    metadata: dict[str, Any] = {
+        "test_id": test_id,
+        "malformed": len(page.malformed),
+        "reasons": MetadataValue.json(reasons),
+    }
+    return [AssetObservation(USERTESTING_SESSIONS, metadata=metadata)]
+
+
+def told_malformed(malformed: Mapping[str, object], page: SessionPage) -> str:
+    """What the tick says of it; nothing when all was understood."""
+    if not malformed:
+        return ""
+    reasons = " ".join(entry.reason for entry in page.malformed[:MAX_MALFORMED_TOLD])
+    return f" {len(malformed)} malformed entries are left out, and asked for again. {reasons}".rstrip()
 
 
 def take_sessions(
@@ -120,16 +175,19 @@ def take_sessions(
     """Write `session.json` of each new session, then make its event."""
     events = []
     for summary in unknown:
-        records.write_session(
-            SessionDocument(
-                session_id=summary.session_id,
-                test_id=test_id,
-                status=summary.status,
-                started_at=summary.start_time,
-                finished_at=summary.finish_time,
-                found_at=now_utc(),
+        try:
+            records.write_session(
+                SessionDocument(
+                    session_id=summary.session_id,
+                    test_id=test_id,
+                    status=summary.status,
+                    started_at=summary.start_time,
+                    finished_at=summary.finish_time,
+                    found_at=now_utc(),
+                )
             )
-        )
+        except DamagedDocumentError as error:  # an earlier one of this session: its run says so, and fails alone
+            log.warning("Session %s: %s", summary.session_id, error)
         metadata: dict[str, Any] = {
             "test_id": test_id,
             "status": one_line(summary.status),
@@ -138,6 +196,12 @@ def take_sessions(
         }
         events.append(AssetMaterialization(USERTESTING_SESSIONS, partition=summary.session_id, metadata=metadata))
     return events
+
+
+def enough_queued(instance: DagsterInstance) -> bool:
+    """Whether new sessions wait for their runs already: a request would take from the budget that these wait for."""
+    queued = RunsFilter(statuses=[DagsterRunStatus.QUEUED], tags={REASON_TAG: REASON})
+    return instance.get_runs_count(queued) >= ENOUGH_QUEUED
 
 
 def find_sessions(
@@ -149,6 +213,9 @@ def find_sessions(
         ClipsError: a person has to know why not.
     """
     check_archive_is_there(context.instance, archive.table())
+    if enough_queued(context.instance):
+        reason = "Runs of new sessions are queued; asked again when fewer are."
+        return SensorResult(skip_reason=reason, cursor=context.cursor)
     cursor = Cursor.read(context.cursor)
     discoveries = archive.discoveries()
     test_ids = list(dict.fromkeys(results_api.test_ids))
@@ -165,9 +232,14 @@ def find_sessions(
     known = set(context.instance.get_dynamic_partitions(SESSIONS))
     unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
     taken = unknown[: most_new(len(known))]
-    events = take_sessions(archive.records(), test_id, taken)
-    discoveries.succeeded(test_id, page.meta.pagination.total_count)
+    events: list[AssetMaterialization | AssetObservation] = [*take_sessions(archive.records(), test_id, taken)]
     following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
+    total = page.meta.pagination.total_count
+    discoveries.succeeded(test_id, page.entries if total is None else total, len(following.malformed))
+    events += malformed_events(test_id, state.malformed, page)
+    told = told_malformed(following.malformed, page)
+    if told:
+        context.log.warning(f"Test {test_id}:{told}")
     if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:
         context.log.warning(
             f"Test {test_id} has {following.known_total} sessions; the API lists only the newest "
@@ -176,11 +248,11 @@ def find_sessions(
     waiting = test_id if len(taken) < len(unknown) else ""
     kept = Cursor(going_on_with=waiting, tests={**cursor.tests, test_id: following}).model_dump_json()
     if not taken:
-        reason = f"Test {test_id}: no new session among {len(page.sessions)} from number {state.offset}."
-        return SensorResult(skip_reason=reason, cursor=kept)
+        reason = f"Test {test_id}: no new session among {len(page.sessions)} from number {state.offset}.{told}"
+        return SensorResult(skip_reason=reason, asset_events=events, cursor=kept)
     keys = [s.session_id for s in taken]
     return SensorResult(
-        run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, "new session")),
+        run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, REASON)),
         dynamic_partitions_requests=[sessions.build_add_request(keys)],
         asset_events=events,
         cursor=kept,

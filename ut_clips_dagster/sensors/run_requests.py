@@ -11,11 +11,13 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
+
 REASON_TAG = "ut_clips/reason"
 
 
-def run_requests(
-    wanted: Iterable[str], order: Sequence[str], batch_size: int, priority: int, reason: str
+def run_requests(  # noqa: PLR0913 - a pure function of all it depends on
+    wanted: Iterable[str], order: Sequence[str], batch_size: int, priority: int, reason: str, *, in_turn: bool = True
 ) -> Iterator[RunRequest]:
     """Runs for the wanted sessions.
 
@@ -25,10 +27,11 @@ def run_requests(
         wanted: partition keys; those not in `order` are left out.
         order: all partition keys in Dagster's order, in which a range tag is understood.
         batch_size: most sessions in one run.
-        priority: `dagster/priority`; the larger goes first.
+        priority: `dagster/priority`; the larger goes first, and what a person launches has 0.
         reason: shown on the run, as the tag `ut_clips/reason`.
+        in_turn: batches that ask the API run one at a time; False for what asks it nothing, or only what others leave.
     """
-    tags = {PRIORITY_TAG: str(priority), REASON_TAG: reason}
+    tags = {PRIORITY_TAG: str(priority), REASON_TAG: reason, **({BATCH_TAG: AT_WORK} if in_turn else {})}
     for piece in pieces(wanted, order, batch_size):
         if len(piece) == 1:
             yield RunRequest(partition_key=piece[0], tags=tags)

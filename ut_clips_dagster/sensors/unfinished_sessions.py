@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from dagster import (
+    AssetKey,
+    AssetRecordsFilter,
+    DagsterInstance,
     DefaultSensorStatus,
     SensorDefinition,
     SensorEvaluationContext,
@@ -14,18 +17,28 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import (
+    CLIP_FILES,
+    check_archive_is_there,
+    no_sessions,
+    sessions_in_flight,
+    told_as_no_session,
+    unfinished_sessions,
+)
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
+from ut_clips_dagster.run_queue import pass_over_silent
+from ut_clips_dagster.sensors.finished_sessions import finished_events, shown_failed
 from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import run_requests
 
-PRIORITY = 1
+PRIORITY = -2
 INTERVAL_S = 60
 RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """Waiting time before each retry; after the last one a session stays failed and visible until a person acts."""
 MAX_SESSIONS_PER_TICK = 500
+MAX_KEYS_TOLD = 3
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +49,10 @@ class Tries(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     retries: int = 0
+    """Runs that really tried it, and found something wrong."""
     since: UtcDatetime
+    asked: bool = False
+    """A run was requested `since`, and nobody has looked yet whether it tried."""
 
     def is_due(self, now: datetime) -> bool:
         """Whether the next retry's time has come."""
@@ -59,6 +75,8 @@ class Cursor(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sessions: dict[str, Tries] = {}
+    looked_at: UtcDatetime | None = None
+    """Runs that ended badly up to then were looked at for sessions that they had finished."""
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
@@ -69,28 +87,60 @@ class Cursor(BaseModel):
             log.warning("The cursor of unfinished_sessions cannot be read; the retries start over.")
             return cls()
 
+    def landed(self, in_flight: set[str]) -> list[str]:
+        """Sessions whose requested run is over, or was lost."""
+        return [session_id for session_id, t in self.sessions.items() if t.asked and session_id not in in_flight]
+
 
 def plan_retries(
-    before: Mapping[str, Tries], unfinished: Iterable[str], in_flight: set[str], now: datetime
+    before: Mapping[str, Tries],
+    unfinished: Iterable[str],
+    in_flight: set[str],
+    now: datetime,
+    tried: Iterable[str] = (),
 ) -> tuple[dict[str, Tries], list[str]]:
     """Which sessions to try now, and what to remember. Pure.
 
     A session waits from the moment it is first seen unfinished and not in flight; while a run holds it, it does not.
     One that a run holds for the first time is not remembered: thousands wait in the queue during a first crawl.
+
+    Args:
+        before: what is remembered.
+        unfinished: sessions that are not done.
+        in_flight: sessions that a run holds.
+        now: the present moment.
+        tried: sessions whose requested run tried them and found something wrong. A run that could not begin, as its
+            code server or its machine was gone, says nothing of a session: it is requested again after the same time.
     """
     after: dict[str, Tries] = {}
     due: list[str] = []
+    tried = set(tried)
     for session_id in unfinished:
         tries = before.get(session_id, Tries(since=now))
         if session_id in in_flight:
-            if not tries.retries:
-                continue
-            tries = Tries(retries=tries.retries, since=now)
+            if not tries.asked:
+                if not tries.retries:
+                    continue
+                tries = Tries(retries=tries.retries, since=now)
+        elif tries.asked:
+            tries = Tries(retries=tries.retries + (session_id in tried), since=now)
         elif tries.is_due(now) and len(due) < MAX_SESSIONS_PER_TICK:
             due.append(session_id)
-            tries = Tries(retries=tries.retries + 1, since=now)
+            tries = Tries(retries=tries.retries, since=now, asked=True)
         after[session_id] = tries
     return after, due
+
+
+def tried_sessions(instance: DagsterInstance, asked: Mapping[str, Tries]) -> set[str]:
+    """Those that a run has reported as unfinished since it was requested: each report is an event of its own."""
+    if not asked:
+        return set()
+    since = min(tries.since for tries in asked.values()).timestamp()
+    filtered = AssetRecordsFilter(AssetKey(CLIP_FILES), asset_partitions=list(asked), after_timestamp=since)
+    records = instance.fetch_observations(filtered, limit=10 * MAX_SESSIONS_PER_TICK).records
+    return {
+        key for record in records if (key := record.partition_key) and record.timestamp >= asked[key].since.timestamp()
+    }
 
 
 def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:
@@ -101,27 +151,40 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
         job=job,
         minimum_interval_seconds=INTERVAL_S,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Tries missing and failed sessions again after 10 min, 1 h, 6 h and 24 h; then they stay failed.",
+        description=(
+            "Tries missing and failed sessions again after 10 min, 1 h, 6 h and 24 h; then they stay failed. "
+            "Shows as done what a run finished before it was killed."
+        ),
     )
     @failing_visibly()
     def unfinished_sessions_tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
-        check_archive_is_there(context.instance, archive.table())
-        order = context.instance.get_dynamic_partitions(SESSIONS)
-        unfinished = unfinished_sessions(context.instance, archive.table(), order)
-        before = Cursor.read(context.cursor).sessions
-        in_flight = sessions_in_flight(context.instance, order) if unfinished else set()
-        after, due = plan_retries(before, unfinished, in_flight, now_utc())
+        instance, now = context.instance, now_utc()
+        check_archive_is_there(instance, archive.table())
+        for run_id in pass_over_silent(instance, now):
+            context.log.warning(f"Run {run_id} tells nothing any more; the next batch does not wait for it.")
+        order = instance.get_dynamic_partitions(SESSIONS)
+        before = Cursor.read(context.cursor)
+        unfinished = unfinished_sessions(instance, archive.table(), order)
+        failed = shown_failed(instance, before.looked_at)
+        in_flight = sessions_in_flight(instance, order) if unfinished or failed else set()
+        doubtful = [s for s in order if s in failed.union(unfinished) and s not in in_flight]
+        finished, events = finished_events(archive, doubtful)
+        unfinished = [session_id for session_id in unfinished if session_id not in finished]
+        landed = {session_id: before.sessions[session_id] for session_id in before.landed(in_flight)}
+        tried = tried_sessions(instance, landed)
+        after, due = plan_retries(before.sessions, unfinished, in_flight, now, tried)
         given_up = [s for s, tries in after.items() if not tries.left and s not in in_flight]
-        cursor = Cursor(sessions=after).model_dump_json()
-        if not due:
-            reason = f"{len(unfinished)} unfinished, none due; {len(given_up)} wait for a person."
-            if given_up:
-                reason += (
-                    f" Materialize them by hand; the longest waiting is session {given_up[0]}. Why: ut-clips status."
-                )
-            return SensorResult(skip_reason=reason, cursor=cursor)
+        cursor = Cursor(sessions=after, looked_at=before.looked_at if finished else now).model_dump_json()
+        shown = f" {len(finished)} that were finished are shown so." if finished else ""
+        reason = f"{len(unfinished)} unfinished, none due; {len(given_up)} wait for a person.{shown}"
+        if given_up:
+            reason += f" Materialize them by hand; the longest waiting is session {given_up[0]}. Why: ut-clips status."
+        reason += "".join(f" {told_as_no_session(key)}" for key in no_sessions(order)[:MAX_KEYS_TOLD])
         return SensorResult(
-            run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session")), cursor=cursor
+            run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session")),
+            skip_reason=None if due else reason,
+            asset_events=events,
+            cursor=cursor,
         )
 
     return unfinished_sessions_tick

@@ -13,12 +13,13 @@ from ut_clips_dagster.simulator.faults.bodies import REPLIES
 from ut_clips_dagster.simulator.faults.faults import Fault
 from ut_clips_dagster.simulator.faults.names import WIRE_FAULTS, FaultName
 from ut_clips_dagster.simulator.faults.protocol import Connection, until_gone
-from ut_clips_dagster.simulator.faults.rewrites import REWRITES, Rewritten
+from ut_clips_dagster.simulator.faults.rewrites import REWRITES, Rewritten, replacing
 from ut_clips_dagster.simulator.faults.wire import Chunked, CutShort, Headed, Reply, Slow, xml_error
 from ut_clips_dagster.simulator.parts import Simulator
 
 _TOO_MANY = "Too many requests. Maximum of {limit} requests per minute."
 _MOVED = "/media/moved/"
+_HEADER = "header."
 _STATUSES = {
     FaultName.BAD_REQUEST: 400,
     FaultName.UNAUTHORIZED: 401,
@@ -125,6 +126,10 @@ class Gateway:
             exchange.headers = (*API_HEADERS, *rate_headers(self._simulator.limiter.spend(exchange.counter)))
         elif fault.name is FaultName.RATE_LIMITED_NO_HEADERS:
             exchange.headers = ()
+        elif fault.name is FaultName.REPLACED and fault.at.startswith(_HEADER):
+            header = fault.at.removeprefix(_HEADER)
+            others = tuple(each for each in exchange.headers if each[0] != header)
+            exchange.headers = others if fault.value is None else (*others, (header, fault.value))
 
 
 def _reply_instead(fault: Fault, call: Call, scope: Scope) -> Reply | None:  # noqa: PLR0911  # one return per fault
@@ -148,9 +153,11 @@ def _reply_instead(fault: Fault, call: Call, scope: Scope) -> Reply | None:  # n
     return error_reply(status, f"Simulated fault: {fault.name.value}", retry_after)
 
 
-def _mangled(fault: Fault, send: Send, connection: Connection) -> Send:  # noqa: PLR0911  # one return per fault
+def _mangled(fault: Fault, send: Send, connection: Connection) -> Send:  # noqa: C901, PLR0911 - one return per fault
     """A `Send` that passes the application's answer on as the fault has it."""
     name = fault.name
+    if name is FaultName.REPLACED:
+        return Rewritten(send, replacing(fault.at, fault.value)) if not fault.at.startswith(_HEADER) else send
     if name in REWRITES:
         return Rewritten(send, REWRITES[name])
     if name is FaultName.RESET:

@@ -107,7 +107,7 @@ class GcsStore:
                 try:
                     blob.upload_from_string(
                         content,
-                        content_type="application/json",
+                        content_type="text/vtt" if path.endswith(".vtt") else "application/json",
                         if_generation_match=blob.generation if present is not None else 0,
                         timeout=TIMEOUT_S,
                         retry=self._retry,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, column
+from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, as_rows, column
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and not needed by `ut-clips sql`
 
 SCHEMA = pa.schema(
     [
@@ -30,3 +36,23 @@ class MediaTable(SessionTable):
 
     name = "clip_media"
     schema = SCHEMA
+
+    def problems(self) -> pd.DataFrame:
+        """The clips with whose files something is wrong: session_id, clip_uuid, problem."""
+        columns = ["session_id", "clip_uuid", "problem"]
+        table = self.arrow()
+        if table is None:
+            return as_rows(SCHEMA, [])[columns]
+        import pyarrow.dataset as ds
+
+        return self.fetch(table, ds.field("problem").is_valid(), columns)
+
+    def paths(self, session_ids: Sequence[str] | None) -> pa.ChunkedArray:
+        """The files of these sessions (of all when None) that were looked at."""
+        table = self.arrow()
+        if table is None:
+            return pa.chunked_array([], pa.string())
+        import pyarrow.dataset as ds
+
+        condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self.fetch_arrow(table, condition, ["storage_path"]).column("storage_path")

@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
         column("has_audio", pa.bool_(), "whether the clip has sound"),
         column("has_camera", pa.bool_(), "whether the clip shows the participant"),
         column("status", pa.string(), "STORED, GENERATING, ERROR or MISSING"),
-        column("error", pa.string(), "why the clip is not stored"),
+        column("error", pa.string(), "why the clip is not stored, or not understood as UserTesting lists it now"),
         column("listed", pa.bool_(), "whether the newest listing holds the clip; false: deleted at UserTesting since"),
         column("storage_path", pa.string(), "path of the clip's file below the archive's root"),
         column("size_bytes", pa.int64(), "size of the file"),
@@ -56,12 +56,25 @@ class MetadataTable(SessionTable):
     statistics = ("session_id", "study_uuid", "status", "listed")
 
     def unfinished(self) -> pd.DataFrame:
-        """The listed clips that are not stored: session_id, clip_uuid, status, error."""
+        """The listed clips that are not stored or not understood: session_id, clip_uuid, status, error."""
         columns = ["session_id", "clip_uuid", "status", "error"]
         table = self.arrow()
         if table is None:
             return as_clip_metadata([])[columns]
         import pyarrow.dataset as ds
 
-        condition = (ds.field("status") != "STORED") & ds.field("listed")
+        condition = ((ds.field("status") != "STORED") | ds.field("error").is_valid()) & ds.field("listed")
         return self.fetch(table, condition, columns)
+
+    def stored(self, session_ids: Sequence[str] | None) -> pa.Table:
+        """The stored clips of these sessions (of all when None): session_id, storage_path."""
+        columns = ["session_id", "storage_path"]
+        table = self.arrow()
+        if table is None:
+            return self.schema.empty_table().select(columns)
+        import pyarrow.dataset as ds
+
+        condition = ds.field("status") == "STORED"
+        if session_ids is not None:
+            condition &= ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self.fetch_arrow(table, condition, columns)

@@ -70,6 +70,10 @@ def as_rows(schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pd.DataFram
     return pd.DataFrame(columns)
 
 
+class _RowsChangedError(Exception):
+    """What was committed is no longer true."""
+
+
 class SessionTable:
     """Reads and writes one table, in a directory or in a bucket; safe for several writers at a time.
 
@@ -94,25 +98,29 @@ class SessionTable:
         """The table of the archive that UT_CLIPS_ARCHIVE names."""
         return cls(root if "://" in root else str(Path(root).absolute()))
 
-    def replace(self, session_id: str, rows: pd.DataFrame) -> None:
+    def replace(self, session_id: str, rows: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
         """Put these rows in place of all rows of the session, in one commit.
 
         Writers conflict when they rewrite the same file; a commit that lost is tried anew, with jitter.
 
+        Args:
+            session_id: the session.
+            rows: its rows; or what makes them, from what other writers change, too. Then they are made anew for each
+                attempt, and once more after the commit: whoever commits last leaves what is true by then.
+
         Raises:
-            TableConflictError: it lost `MAX_COMMIT_ATTEMPTS` times.
+            TableConflictError: it lost `MAX_COMMIT_ATTEMPTS` times, or as often other rows were true after the commit.
         """
-        arrow = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(CommitFailedError),
+            retry=tenacity.retry_if_exception_type((CommitFailedError, _RowsChangedError)),
             stop=tenacity.stop_after_attempt(MAX_COMMIT_ATTEMPTS),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
             sleep=self._sleep,
             reraise=True,
         )
         try:
-            retrying(self._replace_once, session_id, arrow)
-        except CommitFailedError:
+            retrying(self._replace_once, session_id, rows)
+        except (CommitFailedError, _RowsChangedError):
             raise TableConflictError(
                 f"Other runs kept changing {self.uri}: the rows of session {session_id} are not written yet. "
                 "Its documents are; it is tried again by the sensors."
@@ -164,6 +172,10 @@ class SessionTable:
             return table.to_pyarrow_dataset(schema=self.schema)
         except (DeltaError, OSError) as error:
             raise self._error("read", error) from error
+
+    def open(self) -> DeltaTable | None:
+        """The Delta table as it is now, for what reads it by other means; None when nothing was written yet."""
+        return self._open()
 
     def files(self) -> list[str] | None:
         """The Parquet files that hold the rows; None when nothing was written yet."""
@@ -222,27 +234,35 @@ class SessionTable:
 
     def fetch(self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None) -> pd.DataFrame:
         """The rows that meet a condition (all when None), as `read` gives them."""
-        return to_pandas(self.rows(table, condition, columns))
+        return to_pandas(self.fetch_arrow(table, condition, columns))
 
-    def rows(
-        self, table: ds.Dataset, condition: ds.Expression | None = None, columns: Sequence[str] | None = None
+    def fetch_arrow(
+        self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None
     ) -> pa.Table:
-        """The same, as Arrow has them."""
+        """The same as an Arrow table: of hundreds of thousands of rows quicker than as a DataFrame."""
         try:
             return table.to_table(filter=condition, columns=list(columns) if columns else None)
         except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
             raise self._error("read", error) from error
 
-    def _replace_once(self, session_id: str, arrow: pa.Table) -> None:
+    def _replace_once(self, session_id: str, rows: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
         # Always an overwrite of what was read, never an append: two appends do not conflict, and would double the rows
         with self._committing():
+            table = self._open() or self._create()
+            written = self._as_arrow(rows)
             write_deltalake(
-                self._open() or self._create(),
-                arrow,
+                table,
+                written,
                 mode="overwrite",
                 predicate=f"session_id = {_quoted(session_id)}",
                 **self._write_options(),
             )
+        if callable(rows) and not self._as_arrow(rows).equals(written):
+            raise _RowsChangedError  # another writer's commit may have come before ours, with newer rows than these
+
+    def _as_arrow(self, rows: pd.DataFrame | Callable[[], pd.DataFrame]) -> pa.Table:
+        frame = rows() if callable(rows) else rows
+        return pa.Table.from_pandas(frame, schema=self.schema, preserve_index=False)
 
     @contextmanager
     def _committing(self) -> Iterator[None]:

@@ -7,7 +7,16 @@ import pytest
 from pydantic import SecretStr
 
 from ut_clips_dagster.archive.documents import ListedClip
-from ut_clips_dagster.archive.poller import LINK_LIFE, ClipGivenUp, ClipPoller, LinkIssued, PollEvent, SessionListed
+from ut_clips_dagster.archive.poller import (
+    LINK_LIFE,
+    LOOK_EVERY_S,
+    Batch,
+    ClipGivenUp,
+    ClipPoller,
+    LinkIssued,
+    PollEvent,
+    SessionListed,
+)
 from ut_clips_dagster.archive.scheduler import PollingPolicy
 from ut_clips_dagster.errors import (
     BudgetExhaustedError,
@@ -28,7 +37,7 @@ GENERATING, ERROR = ClipStatus.GENERATING, ClipStatus.ERROR
 class Desk:
     """An API on a clock that only sleeping moves: ten requests a minute, generation by a function of the request."""
 
-    def __init__(self, answer: Callable[[int], ClipStatus | Exception], budget: int = 10) -> None:
+    def __init__(self, answer: Callable[[int], ClipStatus | Exception], budget: int = 10, reset_s: int = 9) -> None:
         self.now = 0.0
         self.asked: list[tuple[float, str]] = []
         self.pacer = Pacer(lambda: self.now, self.sleep, Window(jitter=lambda: 0.0))
@@ -37,6 +46,7 @@ class Desk:
         self.url: SecretStr | None = SecretStr("https://media.test/clip?signature=secret")
         self._answer = answer
         self._left = budget
+        self._reset_s = reset_s
         self._transport = PacedTransport(httpx.MockTransport(self._count), self.pacer)
 
     def sleep(self, seconds: float) -> None:
@@ -63,7 +73,12 @@ class Desk:
     def _count(self, _: httpx.Request) -> httpx.Response:
         self._left -= 1
         return httpx.Response(
-            200, headers={"x-ratelimit-limit": "10", "x-ratelimit-remaining": str(self._left), "x-ratelimit-reset": "9"}
+            200,
+            headers={
+                "x-ratelimit-limit": "10",
+                "x-ratelimit-remaining": str(self._left),
+                "x-ratelimit-reset": str(self._reset_s),
+            },
         )
 
 
@@ -71,13 +86,13 @@ def after(requests: int) -> Callable[[int], ClipStatus]:
     return lambda asked: ClipStatus.GENERATED if asked > requests else GENERATING
 
 
-def poller(desk: Desk, *, interactive: bool = True) -> ClipPoller:
+def poller(desk: Desk, batch: Batch | None = None) -> ClipPoller:
     return ClipPoller(
         desk,  # type: ignore[arg-type]  # what the poller needs of it
         PollingPolicy(),
         lambda: desk.now,
         sleep=desk.sleep,
-        interactive=interactive,
+        batch=batch,
     )
 
 
@@ -173,14 +188,61 @@ class TestBatch:
         assert isinstance(again, LinkIssued)
         assert (link.attempts, again.attempts, len(desk.asked)) == (2, 3, 3)
 
-    def test_a_batch_leaves_the_window_to_others_first(self) -> None:
-        desk = Desk(after(0))
-        made = poller(desk, interactive=False)
+    def test_a_batch_leaves_a_window_to_others_first(self) -> None:
+        desk = Desk(after(0), budget=6)
+        made = poller(desk, Batch())
         for number in range(20):
             made.scheduler.add_session(str(number))
         made.step()
         assert isinstance(delay := made.step(), float)
         assert delay > 5
+
+    def test_a_batch_begins_a_fresh_window_at_once_and_keeps_some_of_it(self) -> None:
+        desk = Desk(after(0))
+        made = poller(desk, Batch())
+        for number in range(20):
+            made.scheduler.add_session(str(number))
+        assert [type(made.step()) for _ in range(7)] == [SessionListed] * 7
+        assert isinstance(made.step(), float)
+        assert desk.now == 0
+
+    def test_what_it_keeps_fetches_the_first_clip_as_soon_as_a_lone_ones_third_poll_would(self) -> None:
+        desk = Desk(after(7), reset_s=60)
+        made = poller(desk, Batch())
+        for number in range(20):
+            made.scheduler.add_clip(str(number), CLIP)
+        while not isinstance(outcome := made.step(), LinkIssued):
+            assert isinstance(outcome, float)
+            made.sleep(outcome)
+        assert [at for at, _ in desk.asked] == [0] * 7 + [9]
+
+    def test_a_batch_sends_nothing_while_somebody_waits(self) -> None:
+        desk = Desk(after(0))
+        waiting = [True, True, False]
+        made = poller(desk, Batch(somebody_waits=lambda: waiting.pop(0)))
+        made.scheduler.add_session("s")
+        assert [made.step(), made.step()] == [LOOK_EVERY_S, LOOK_EVERY_S]
+        assert desk.asked == []
+        assert isinstance(made.step(), SessionListed)
+
+    def test_a_batch_with_nothing_left_to_ask_does_not_look_for_others(self) -> None:
+        made = poller(Desk(after(0)), Batch(somebody_waits=lambda: True))
+        assert made.step() is None
+
+    def test_a_batch_tells_once_that_it_only_waits_for_its_last_clips(self) -> None:
+        desk = Desk(after(4), reset_s=60)
+        told: list[float] = []
+        made = poller(desk, Batch(only_waits=lambda: told.append(desk.now)))
+        made.scheduler.add_clip("s", CLIP)
+        assert [type(event) for event in events(made)] == [LinkIssued]
+        assert told == [18], "the first look after a quarter of a window"
+
+    def test_a_batch_whose_clips_come_soon_does_not(self) -> None:
+        told: list[bool] = []
+        made = poller(Desk(after(2), reset_s=60), Batch(only_waits=lambda: told.append(True)))
+        made.scheduler.add_clip("s", CLIP)
+        assert [type(event) for event in events(made)] == [LinkIssued]
+        assert told == []
 
     def test_a_session_by_hand_takes_what_is_there(self) -> None:
         desk = Desk(after(0))
@@ -192,7 +254,7 @@ class TestBatch:
 
     def test_the_last_requests_of_a_batch_that_fit_in_the_window_are_sent_at_once(self) -> None:
         desk = Desk(after(0))
-        made = poller(desk, interactive=False)
+        made = poller(desk, Batch())
         for number in range(3):
             made.scheduler.add_clip(str(number), CLIP)
         assert [type(made.step()) for _ in range(3)] == [LinkIssued] * 3

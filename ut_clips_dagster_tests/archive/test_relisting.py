@@ -73,3 +73,12 @@ def test_the_rows_never_settle_what_the_documents_do_not(listings: list[tuple[ti
     listed = record(*listings)
     if settled_sessions(all_clip_metadata([listed])):
         assert next_relist(listed) is None
+
+
+@pytest.mark.parametrize("edge", [datetime.min, datetime(1970, 1, 1), datetime.max])  # noqa: DTZ001, DTZ901 - its zone follows
+def test_an_end_at_the_edge_of_time_is_taken_for_when_the_session_was_found(edge: datetime) -> None:
+    """Year 1 and the beginning of Unix time stand for none, and nothing ended after it was found."""
+    odd = record((timedelta(), 1), finished_at=edge.replace(tzinfo=timezone.utc))
+
+    assert next_relist(odd) == FINISHED + RELIST_AFTER[0]
+    assert settled_sessions(all_clip_metadata([odd])) == set()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 import pytest
 from dagster import AssetIn, AssetKey, AssetRecordsFilter, Definitions, asset, materialize
 
+from ut_clips_dagster.archive.progress import watched_by
 from ut_clips_dagster.assets import clip_assets
 from ut_clips_dagster.assets.specs import IO_MANAGER
-from ut_clips_dagster.cli.archive import QUIET
+from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.partitions import sessions as sessions_partitions
 from ut_clips_dagster.simulator import Operation
 from ut_clips_dagster_tests.platform import ASSETS, TestPlatform, materializations
@@ -61,6 +64,22 @@ def test_a_batch_tells_its_plan_before_it_begins_and_its_cost_when_it_is_done(pl
     assert not {"ut_clips/plan", "ut_clips/cost"} & tags[1].keys(), "a survey costs one request a session"
     unknown = "14 requests, 78 s at 10 a minute, for 2 sessions with about 6 clips"
     assert tags[2]["ut_clips/plan"] == unknown
+
+
+@pytest.mark.parametrize(("every_s", "told"), [(0.0, "1 of 2 sessions"), (3600.0, "begun")])
+def test_a_batch_tells_how_far_it_is_in_its_tag_and_its_log_and_not_too_often(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch, every_s: float, told: str
+) -> None:
+    keys = platform.add_partitions()
+    monkeypatch.setattr("ut_clips_dagster.assets.run_plan.TELL_EVERY_S", every_s)
+    seen = []
+    with watched_by(lambda _: seen.extend(run.tags["ut_clips/progress"] for run in platform.instance.get_runs())):
+        assert platform.run(keys[0], keys[1]).success
+
+    assert any(text.startswith(told) for text in seen)
+    (run,) = platform.instance.get_runs()
+    logged = [e.user_message for e in platform.instance.all_logs(run.run_id) if "ut_clips/progress" in e.user_message]
+    assert (len(logged) > 1) == (every_s == 0), logged
 
 
 def test_one_bad_session_fails_alone_and_says_why_while_the_others_are_materialized(platform: TestPlatform) -> None:
@@ -308,3 +327,19 @@ def test_a_survey_keeps_what_is_known_of_clips_that_could_not_be_had(platform: T
     platform.run(keys[0], keys[-1], assets=["clip_list"])
 
     assert set(platform.archive.table().read([bad])["status"]) == {"ERROR"}
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_with_a_gallery_a_session_is_linked_to_its_page_there(platform: TestPlatform, sessions: int) -> None:
+    keys = platform.add_partitions()[:sessions]
+    settings = platform.settings.model_copy(update={"gallery_url": "https://clips.example"})
+    linked = dataclasses.replace(platform, settings=settings)
+
+    run = linked.run(keys[0], keys[-1] if sessions > 1 else None)
+
+    for name in ("clip_files", "clip_metadata"):
+        for event in materializations(run, name):
+            assert (
+                event.materialization.metadata["gallery"].value == f"https://clips.example/sessions/{event.partition}"
+            )
+    assert "gallery" not in materializations(run, "clip_list")[0].materialization.metadata

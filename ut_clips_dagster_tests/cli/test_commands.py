@@ -5,47 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance
+from dagster import AssetKey, DagsterInstance, RunsFilter
 from typer.testing import CliRunner
 
 from ut_clips_dagster.cli import app
 from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorConfig, SimulatorServer, media_file
+from ut_clips_dagster.simulator import Operation, SimulatorServer, media_file
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
-SCALE = 200.0
+ARCHIVING = RunsFilter(job_name="archive_clips")
 UNKNOWN_TEST_ID = "00000000-0000-4000-8000-000000000000"
 UNKNOWN_TEST = (
     f"The Results API answered 404 for the sessions of test {UNKNOWN_TEST_ID}. It is unknown, deleted, or of a product "
     "without video clips. Correct this test ID in USERTESTING_TEST_IDS, or remove it there."
 )
+MEDIA_AND_TOKENS = (Operation.MEDIA, Operation.TOKEN)
 ASSETS = ("usertesting_sessions", "clip_list", "clip_urls", "clip_files", "clip_metadata")
-
-
-@pytest.fixture
-def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
-    (tmp_path / "home").mkdir()
-    monkeypatch.chdir(tmp_path)
-    config = SimulatorConfig(sessions=4, clips_total=6, time_scale=SCALE, rate_limit=100)
-    with SimulatorServer(config) as server:
-        settings = {
-            "USERTESTING_API_URL": server.url,
-            "USERTESTING_TOKEN_URL": server.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
-            "UT_CLIPS_ARCHIVE": str(tmp_path / "archive"),
-            "UT_CLIPS_POLL_INTERVAL_S": str(3 / SCALE),
-            "DAGSTER_HOME": str(tmp_path / "home"),
-        }
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -75,7 +54,9 @@ def test_archive_stores_every_clip_records_every_partition_and_asks_nothing_twic
         for name in ASSETS:
             assert set(instance.get_materialized_partitions(AssetKey(name))) == keys
     ideal = 1 + len(keys) + 2 * len(expected)
-    assert simulator.requests.api_count() <= ideal + 2
+    transcripts = simulator.requests.count(Operation.GET_TRANSCRIPT)
+    assert transcripts == sum(bool(world.clips(session_id)) for session_id in keys)
+    assert simulator.requests.api_count() - transcripts <= ideal + 2
 
     simulator.requests.clear()
     code, output = invoke("archive")
@@ -177,18 +158,6 @@ def test_what_cannot_run_exits_1_with_one_clear_message_and_no_stack_trace(
 
 
 @pytest.mark.usefixtures("simulator")
-def test_check_settings_names_a_wrong_proxy_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert invoke("check-settings") == (0, "The settings are complete, and the archive can be written.\n")
-
-    monkeypatch.setenv("HTTP_PROXY", "http://user:s3cret@127.0.0.1:99999")
-    code, output = invoke("check-settings")
-
-    assert code == 1
-    assert output.startswith("HTTP_PROXY names no HTTP proxy")
-    assert "s3cret" not in output
-
-
-@pytest.mark.usefixtures("simulator")
 @pytest.mark.parametrize("command", ["status", "plan", "verify"])
 def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     for name in ("USERTESTING_CLIENT_ID", "USERTESTING_CLIENT_SECRET", "USERTESTING_TEST_IDS"):
@@ -226,7 +195,7 @@ def test_archive_spans_a_short_gap_of_complete_sessions_and_no_long_one(
     listed = {entry.session_id for entry in simulator.requests.entries(Operation.LIST_CLIPS)}
     assert listed == {*newest_first[:3], newest_first[7]}
     with DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        assert instance.get_runs_count() == 3
+        assert instance.get_runs_count(ARCHIVING) == 3
 
 
 def test_a_session_that_is_no_uuid_is_refused_before_any_request(simulator: SimulatorServer) -> None:
@@ -287,10 +256,46 @@ def test_plan_tells_what_new_sessions_will_cost() -> None:
 
     answer = json.loads(output)
     assert code == 0
-    assert answer == {"sessions": 100, "clips": 300, "requests": 700, "duration_s": 4194.0}
+    assert answer == {"sessions": 100, "clips": 300, "requests": 800, "duration_s": 4794.0, "transcripts": 100}
 
 
-@pytest.mark.parametrize("command", ["demo", "archive", "status", "plan", "sql", "verify", "repair", "simulator"])
+def test_transcripts_cost_what_plan_says_and_no_clip_waits_for_one(
+    simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saturated, at ten requests a minute: with transcripts and without, the clips' requests are the same ones."""
+
+    def asked() -> list[tuple[str, str | None, str | None]]:
+        entries = simulator.requests.entries()
+        return [(e.operation.value, e.session_id, e.clip_uuid) for e in entries if e.operation not in MEDIA_AND_TOKENS]
+
+    monkeypatch.setenv("UT_CLIPS_TRANSCRIPTS", "off")
+    invoke("archive")
+    without = asked()
+    simulator.requests.clear()
+    monkeypatch.setenv("UT_CLIPS_TRANSCRIPTS", "on")
+    monkeypatch.setenv("UT_CLIPS_ARCHIVE", str(tmp_path / "other"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "other_home"))
+    code, output = invoke("archive")
+    with_them = asked()
+
+    assert code == 0, output
+    assert not [entry for entry in without if entry[0] == "get_transcript"]
+    kinds = [entry[0] for entry in with_them]
+    first = kinds.index("get_transcript")
+    assert set(kinds[first:]) == {"get_transcript"}, "a transcript is asked for before a clip"
+    with_clips = [s.session_id for s in simulator.world.sessions() if simulator.world.clips(s.session_id)]
+    assert sorted(str(entry[1]) for entry in with_them[first:]) == sorted(with_clips)
+    assert kinds[:first].count("list_clips") == [entry[0] for entry in without].count("list_clips") == 4
+    assert kinds[:first].count("get_clip") >= 6
+    code, output = invoke("sql", "select count(*) as n from clips where words is not null", "--format", "json")
+    stored = sum(len(simulator.world.clips(s)) for s in with_clips if simulator.world.transcript(s))
+    assert json.loads(output) == [{"n": stored}]
+    assert json.loads(invoke("plan", "--json")[1])["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "archive", "status", "health", "check-settings", "plan", "sql", "verify", "repair", "simulator"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     code, output = invoke(command, "--help")
 

@@ -1,4 +1,4 @@
-"""The long proof: `python -m ut_clips_dagster_tests.crash --kills 100`."""
+"""The long proofs: `python -m ut_clips_dagster_tests.crash --kills 100`, or `--relist 100`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from .kills import prove
+from .relisting import relist
 
 
 def main() -> None:
@@ -14,9 +15,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ut_clips_dagster_tests.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--relist", type=int, help="so many rounds of processes that relist the same sessions")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ut-clips-kills-") as folder:
-        print(prove(Path(folder), options.kills, options.seed))  # noqa: T201 - a command
+        if options.relist:
+            proof = str(relist(f"{folder}/archive", Path(folder), options.relist, {}))
+        else:
+            proof = str(prove(Path(folder), options.kills, options.seed))
+    print(proof)  # noqa: T201 - a command
 
 
 if __name__ == "__main__":

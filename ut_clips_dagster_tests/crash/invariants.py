@@ -29,7 +29,7 @@ class Moment:
 
 def assert_sound(store: Store, expected: Expected, events: set[str]) -> Moment:
     """Nothing is there that is not true; what is lacking may be lacking."""
-    final_names = {path: path.split("/")[3].removesuffix(".mp4") for path in store.walk(CLIPS)}
+    final_names = {path: path.split("/")[3].removesuffix(".mp4") for path in store.walk(CLIPS) if path.endswith(".mp4")}
     for path, clip_uuid in final_names.items():
         assert b"".join(store.read(path)) == expected(clip_uuid), f"{path} holds wrong bytes"
     records = SessionRecords(store)

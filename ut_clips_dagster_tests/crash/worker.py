@@ -31,11 +31,14 @@ from ut_clips_dagster.archive.poller import ClipPoller
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.scheduler import PollingPolicy
 from ut_clips_dagster.archive.session_work import Steps
+from ut_clips_dagster.media.prober import Prober
+from ut_clips_dagster.media.session_media import MediaMaker
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import TEMPORARY, LocalStore
+from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.s3 import S3Store
 from ut_clips_dagster.storage.store import ObjectInfo, Store
@@ -60,6 +63,8 @@ class Job(BaseModel):
     """Name of the boundary to die at."""
     processes: int = 1
     """So many do the same, at the same time; the first ends with the worst of their exit codes."""
+    media: bool = False
+    """Look at each session's clips when it is finished, too."""
     max_file_bytes: int | None = None
     """The disk takes no longer file than this: what comes after is refused, as by a full disk."""
 
@@ -112,9 +117,10 @@ class DyingStore:
                 yield chunk
                 self._reach("some bytes of a clip")
 
-        self._reach("before a clip")
+        what = "a clip" if path.endswith(".mp4") else "a poster"
+        self._reach(f"before {what}")
         info = self._store.put_clip(path, passed(), content_type)
-        self._reach("clip stored")
+        self._reach("clip stored" if path.endswith(".mp4") else "poster stored")
         return info
 
     def update_document(self, path: str, update: Callable[[bytes | None], bytes]) -> bytes:
@@ -138,6 +144,19 @@ class DyingTable(MetadataTable):
         self._reach("table committed")
 
 
+class DyingMediaTable(MediaTable):
+    """The same of the other table."""
+
+    def __init__(self, uri: str, reach: Boundaries) -> None:
+        super().__init__(uri)
+        self._reach = reach
+
+    def replace(self, session_id: str, rows: pd.DataFrame) -> None:
+        self._reach("before the media table's commit")
+        super().replace(session_id, rows)
+        self._reach("media table committed")
+
+
 def run(job: Job) -> int:
     """Archive, and say how it went by the process's exit code."""
     if job.processes > 1:
@@ -158,6 +177,7 @@ def run(job: Job) -> int:
     sessions = _find_sessions(api, records, job.test_id, job.sessions)
     pipeline = ArchivePipeline(poller, Downloader(media, store), records, DyingTable(plain.uri, reach))
     unfinished = False
+    prober = Prober()
     for result in pipeline.run(sessions, Steps()):
         if result.error:
             unfinished = True
@@ -167,6 +187,10 @@ def run(job: Job) -> int:
         with Path(job.events).open("a") as events:
             events.write(f"{result.session_id}\n")
         reach("event logged")
+        if job.media:
+            MediaMaker(store, DyingMediaTable(plain.uri, reach), prober).make(result.record)
+            reach("media made")
+    prober.close()
     return UNFINISHED if unfinished else FINISHED
 
 

@@ -22,7 +22,7 @@ from ut_clips_dagster.simulator.world.state import Clip
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = Path(sys.executable).parent
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 
 
 @dataclass

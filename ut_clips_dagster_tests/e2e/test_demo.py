@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def test_the_demo_ends_by_itself_with_all_sessions_archived_and_prints_the_table
 
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "(12 of 12)" in demo.stdout
+    assert re.search(r"^Gallery: http://127\.0\.0\.1:\d+/\?token=\S{40,}$", demo.stdout, re.MULTILINE)
     assert "clip_metadata: 29 clips" in demo.stdout
     archive = tmp_path / ".demo" / "archive"
     assert len(list((archive / "clips").rglob("*.mp4"))) == 29

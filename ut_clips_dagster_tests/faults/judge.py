@@ -100,7 +100,7 @@ def _file_invariants(bench: Bench) -> list[str]:
             wrong.append(f"{path} holds a secret")
         if path.endswith(".part"):
             wrong.append(f"{path} was left behind")
-        if path.startswith("clips/"):
+        if path.startswith("clips/") and path.endswith(".mp4"):
             clip_uuid = path.split("/")[3].removesuffix(".mp4")
             if content != bench.expected_bytes(clip_uuid) and not (path == foreign and content == b"other bytes"):
                 wrong.append(f"{path} is not the clip")

@@ -126,7 +126,13 @@ def test_an_answer_without_a_token_is_refused(body: bytes) -> None:
         tokens.token()
 
 
-@pytest.mark.parametrize("lives", [{}, {"expires_in": None}, {"expires_in": 3600.5}, {"expires_in": "3600"}])
+@pytest.mark.parametrize(
+    "lives",
+    [
+        {},
+        *({"expires_in": told} for told in (None, 3600.5, "3600", -1, 0, 10**30, 10**320, "1e400", "NaN")),
+    ],
+)
 def test_a_lifetime_is_read_in_any_form(lives: dict[str, Any]) -> None:
     time, asked = VirtualTime(), []
 

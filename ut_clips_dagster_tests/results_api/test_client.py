@@ -313,3 +313,38 @@ def test_where_the_api_counts_each_operation_lists_do_not_wait_for_the_clips(lab
     assert bench.time.clock() - begun < 30
     assert bench.server.requests.count(status=429) == 0
     assert bench.server.requests.api_count() == 29
+
+
+class TestTranscript:
+    """The fourth operation: WebVTT instead of JSON, as the document names two types for it."""
+
+    def test_it_comes_as_the_api_sent_it(self, lab: Start) -> None:
+        bench = lab()
+        session = bench.server.world.sessions()[0].session_id
+        bench.server.world.set_transcript(session, b"\xef\xbb\xbfWEBVTT\r\n\r\n00:01.000 --> 00:02.000\r\nhi\xff\r\n")
+        assert bench.api().get_transcript(session) == bench.server.world.transcript(session)
+        assert bench.server.requests.api_count() == 1
+
+    def test_a_session_without_one_is_not_found_and_not_asked_twice(self, lab: Start) -> None:
+        bench = lab()
+        session = bench.server.world.add_session(has_transcript=False).session_id
+        with pytest.raises(NotFoundError, match=f"404 for the transcript of session {session}"):
+            bench.api().get_transcript(session)
+        assert bench.server.requests.api_count() == 1
+
+    def test_a_body_whose_pieces_come_in_time_and_never_the_last_is_given_up(self, lab: Start) -> None:
+        bench = lab()
+        session = bench.server.world.sessions()[0].session_id
+        bench.server.faults.add("slow_body:operation=get_transcript,delay_s=0")
+        late = Pacer(clock=iter(range(0, 10**9, 200)).__next__, sleep=lambda _: None)
+        with pytest.raises(ApiUnavailableError, match="its body does not end"):
+            bench.api(pacer=late).get_transcript(session)
+
+    @pytest.mark.parametrize("fault", ["short_body", "chunked_cut", "reset"])
+    def test_a_body_that_breaks_off_is_asked_for_again(self, lab: Start, fault: str) -> None:
+        bench = lab()
+        session = bench.server.world.sessions()[0].session_id
+        bench.server.world.set_transcript(session, b"WEBVTT\n" * 1000)
+        bench.server.faults.add(f"{fault}:operation=get_transcript,count=2")
+        assert bench.api().get_transcript(session) == b"WEBVTT\n" * 1000
+        assert bench.server.requests.count("get_transcript") == 3

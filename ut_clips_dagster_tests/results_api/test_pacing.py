@@ -222,22 +222,9 @@ class TestSpread:
         assert sent_at == pytest.approx([0, *(59 - 1.5 * left for left in range(9, 0, -1))], abs=1)
         assert sent_at[-1] < 59
 
-    def test_it_opens_the_next_window_at_once_when_it_opened_the_last(self, pacer: Pacer, clock: Clock) -> None:
-        send(pacer, 9, 60)
-        clock.now += 60
-        assert pacer.delay_s() == 0
-
-    def test_it_leaves_the_next_window_to_whoever_opened_the_last_until_its_last_quarter(
-        self, pacer: Pacer, clock: Clock
-    ) -> None:
-        send(pacer, 8, 60)
-        clock.now += 60
-        assert pacer.delay_s() == pytest.approx(60 - 1 - 15)
-
-    def test_when_nobody_opened_the_window_it_takes_that_over(self, pacer: Pacer, clock: Clock) -> None:
-        send(pacer, 8, 60)
-        clock.now += 105
-        send(pacer, 9, 60)
+    @pytest.mark.parametrize("first_told", [9, 8, 0])
+    def test_it_opens_the_next_window_at_once(self, pacer: Pacer, clock: Clock, first_told: int) -> None:
+        send(pacer, first_told, 60)
         clock.now += 60
         assert pacer.delay_s() == 0
 
@@ -257,15 +244,16 @@ class TestSpread:
         send(pacer, 1, 2)
         assert pacer.delay_s() == pytest.approx(2), "the last one is the other's"
 
-    def test_a_single_foreign_request_is_no_habit(self, pacer: Pacer, clock: Clock) -> None:
+    def test_a_passer_by_costs_it_what_is_left_of_one_window(self, pacer: Pacer, clock: Clock) -> None:
         send(pacer, 9, 60)
         clock.now += 46
-        send(pacer, 8, 14)
-        send(pacer, 3, 14)  # four by a passer-by
-        send(pacer, 2, 14)
-        clock.now = 1058
-        send(pacer, 1, 2)
-        assert pacer.delay_s() == 0
+        send(pacer, 3, 14)  # five by a passer-by
+        assert pacer.delay_s() == pytest.approx(14)
+        clock.now += 14
+        send(pacer, 9, 60)
+        clock.now += 46
+        send(pacer, 8, 14)  # nobody else any more
+        assert pacer.delay_s() < 2
 
     def test_a_refused_batch_stops_earlier_in_the_next_window(self, pacer: Pacer, clock: Clock) -> None:
         send(pacer, 3, 14)
@@ -273,7 +261,7 @@ class TestSpread:
         pacer.acquire()
         pacer.observe(429, counters(0, 2))
         clock.now += 60
-        send(pacer, 3, 2)
+        send(pacer, 2, 2)
         assert pacer.delay_s() == pytest.approx(2)
 
     def test_a_window_nobody_else_uses_is_never_given_up_for_long(self, pacer: Pacer, clock: Clock) -> None:
@@ -344,7 +332,7 @@ class TestOperations:
         for left, operation in zip(range(9, -1, -1), cycle(Operation)):
             pacer.acquire(operation)
             pacer.observe(200, counters(left, 60), operation)
-        assert [pacer.delay_s(operation) for operation in Operation] == [60, 60, 60]
+        assert [pacer.delay_s(operation) for operation in Operation] == [60] * len(Operation)
 
     def test_two_counters_that_both_go_down_show_that_they_are_counted_apart(self, pacer: Pacer) -> None:
         for left, operation in [(1, REQUEST), (8, LIST), (0, REQUEST)]:
@@ -382,18 +370,18 @@ class TestOperations:
         assert pacer.window(LIST) is pacer.window(REQUEST)
 
 
-def test_a_batch_that_joined_a_window_and_saw_nobody_else_in_it_opens_the_next_at_once(
-    clock: Clock, pacer: Pacer
-) -> None:
-    """`archive` lists the sessions first, by another client of the same process: it is no other process."""
-    pacer.shared.spread = True
-    window_ends_at = clock.now + 55
-    for remaining in range(8, -1, -1):
-        pacer.acquire()
-        pacer.observe(200, counters(remaining, math.ceil(window_ends_at - clock.now)))
-        pacer.delay_s()
-    assert clock.now < window_ends_at
+class TestFresh:
+    """The first window that a process sees is fresh when hardly anybody used it."""
 
-    pacer.acquire()
+    @pytest.mark.parametrize(("first_told", "is_fresh"), [(9, True), (7, True), (6, False), (0, False)])
+    def test_only_a_window_hardly_used_is(self, clock: Clock, first_told: int, is_fresh: bool) -> None:
+        window = Window()
+        window.observe(clock.now, 200, counters(first_told, 60))
+        assert window.is_fresh(clock.now + 59) == is_fresh
 
-    assert clock.now == pytest.approx(window_ends_at, abs=1.0)
+    def test_only_the_first_is(self, clock: Clock) -> None:
+        window = Window()
+        assert not window.is_fresh(clock.now), "nothing is known yet"
+        window.observe(clock.now, 200, counters(9, 60))
+        window.observe(clock.now + 60, 200, counters(9, 60))
+        assert not window.is_fresh(clock.now + 60)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from dagster import AssetObservation, DagsterRunStatus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import Pagination, SessionListMeta, SessionPage, SessionSummary
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 from ut_clips_dagster.sensors import new_sessions
-from ut_clips_dagster.sensors.new_sessions import CrawlState, next_state
-from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation
-from ut_clips_dagster_tests.platform import TestPlatform
+from ut_clips_dagster.sensors.new_sessions import ENOUGH_QUEUED, REASON, CrawlState, Cursor, next_state
+from ut_clips_dagster.sensors.run_requests import REASON_TAG
+from ut_clips_dagster.simulator import DEMO_TEST_ID, Fault, FaultName, Operation
+from ut_clips_dagster_tests.platform import ORIGIN, TestPlatform
 from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
 
 START = "dagster/asset_partition_range_start"
@@ -28,6 +32,7 @@ def test_a_tick_adds_partitions_writes_documents_logs_events_and_requests_batche
     assert [event.partition for event in result.asset_events or ()] == found
     spans = [(request.tags[START], request.tags[END]) for request in result.run_requests or ()]
     assert spans == [(found[0], found[9]), (found[10], found[11])]
+    assert all(request.tags[BATCH_TAG] == AT_WORK for request in result.run_requests or ())
     assert all(request.run_key is None for request in result.run_requests or ())
     documents = [platform.archive.records().session(key) for key in found]
     assert [d.test_id for d in documents if d] == [DEMO_TEST_ID] * len(found)
@@ -52,6 +57,32 @@ def test_a_session_that_appears_later_is_found_and_requested_alone(platform: Tes
     (request,) = second.run_requests or ()
     assert request.partition_key == platform.sessions()[0]
     assert platform.instance.get_dynamic_partitions(SESSIONS)[-1] == request.partition_key
+
+
+def queue(platform: TestPlatform, number: int, reason: str) -> None:
+    job = platform.definitions.resolve_job_def(JOB)
+    platform.add_partitions(["queued"])
+    tags = {REASON_TAG: reason, "dagster/partition": "queued"}
+    for _ in range(number):
+        platform.instance.create_run_for_job(job, status=DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=ORIGIN)
+
+
+@pytest.mark.parametrize(("queued", "asks"), [(ENOUGH_QUEUED - 1, 1), (ENOUGH_QUEUED, 0)])
+def test_it_asks_nothing_while_runs_of_new_sessions_are_queued(platform: TestPlatform, queued: int, asks: int) -> None:
+    """Nothing is gained by finding more, and the request would be taken from the batches' budget."""
+    cursor = Cursor(going_on_with=DEMO_TEST_ID).model_dump_json()
+    queue(platform, queued, REASON)
+
+    result = tick(platform, "new_sessions", cursor)
+
+    assert platform.simulator.requests.count(Operation.LIST_SESSIONS) == asks
+    assert (result.cursor == cursor) == (asks == 0)
+    assert bool(result.run_requests) == bool(asks)
+
+
+def test_runs_of_retries_and_rechecks_in_the_queue_do_not_keep_it_from_asking(platform: TestPlatform) -> None:
+    queue(platform, ENOUGH_QUEUED + 1, "late clips")
+    assert tick(platform, "new_sessions").run_requests
 
 
 def test_an_unreadable_cursor_starts_over_and_loses_nothing(platform: TestPlatform) -> None:
@@ -134,3 +165,68 @@ def test_whatever_appears_or_is_deleted_during_the_crawl_every_session_is_found(
             upstream = [*upstream, *fresh] if deep else [*reversed(fresh), *upstream]
             del upstream[:delete]
     assert known.issuperset(upstream)
+
+
+def malformed(at: str, value: str) -> Fault:
+    return Fault(name=FaultName.REPLACED, operation=Operation.LIST_SESSIONS, at=at, value=value)
+
+
+def test_a_malformed_entry_is_shown_and_does_not_hide_the_other_sessions(platform: TestPlatform) -> None:
+    bad = platform.sessions()[3]
+    platform.simulator.faults.add(malformed("sessions.3.startTime", '"2026-11-24T12:00:00"'))
+
+    first = tick(platform, "new_sessions")
+    again = tick(platform, "new_sessions", first.cursor)
+
+    found = platform.instance.get_dynamic_partitions(SESSIONS)
+    assert found == [key for key in platform.sessions() if key != bad]
+    (event,) = [event for event in first.asset_events or () if isinstance(event, AssetObservation)]
+    assert event.metadata["malformed"].value == 1
+    assert bad in str(event.metadata["reasons"].value)
+    assert "1 malformed entries are left out, and asked for again" in skip_reason(again)
+    assert f"the entry {bad}: startTime: Input should have timezone info" in skip_reason(again)
+    assert not again.asset_events, "an event once, not at each tick"
+
+    platform.simulator.faults.clear()
+    corrected = tick(platform, "new_sessions", again.cursor)
+    assert [request.partition_key for request in corrected.run_requests or ()] == [bad]
+    assert "malformed" not in skip_reason(tick(platform, "new_sessions", corrected.cursor))
+
+
+@pytest.mark.parametrize("total", ["null", "0", "9" * 15, '"12"'])
+def test_a_total_that_makes_no_sense_stops_no_discovery(platform: TestPlatform, total: str) -> None:
+    platform.simulator.faults.add(malformed("meta.pagination.totalCount", total))
+
+    cursor = tick(platform, "new_sessions").cursor
+    platform.simulator.world.add_session(clips=1)
+    for _ in range(5):
+        cursor = tick(platform, "new_sessions", cursor).cursor
+
+    assert set(platform.instance.get_dynamic_partitions(SESSIONS)) == set(platform.sessions())
+
+
+def test_while_deep_entries_are_malformed_the_list_is_read_to_its_end_more_often() -> None:
+    now = datetime(2026, 11, 24, tzinfo=timezone.utc)
+    at_end = CrawlState(known_total=600, read_to_end_at=now, malformed={"deep": now})
+    newest = SessionPage.model_validate(
+        {"sessions": [{"sessionId": uuid_of(n), "status": "COMPLETE", "startTime": 0} for n in range(500)],
+         "meta": {"pagination": {"totalCount": 600}}}
+    )  # fmt: skip
+
+    soon = next_state(at_end, newest, 0, now + timedelta(hours=5), all_taken=True)
+    later = next_state(at_end, newest, 0, now + timedelta(hours=7), all_taken=True)
+
+    assert (soon.offset, later.offset) == (0, 475)
+    assert soon.malformed == {"deep": now}
+
+
+def test_a_damaged_document_of_one_session_does_not_hide_the_others(platform: TestPlatform) -> None:
+    """It was left by an earlier instance; the session's run says so, and fails alone."""
+    damaged = platform.sessions()[2]
+    path = platform.root / "sessions" / damaged / "session.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"{")
+
+    tick(platform, "new_sessions")
+
+    assert platform.instance.get_dynamic_partitions(SESSIONS) == platform.sessions()

@@ -128,6 +128,16 @@ def test_an_outage_is_skipped_with_its_cause_and_fails_once_nothing_was_read_for
     assert (document.failing_since, document.kind, document.sessions) == (None, None, 12)
 
 
+def test_access_that_was_lost_stays_lost_until_a_request_succeeds(platform: TestPlatform) -> None:
+    """Else an outage would look, for an hour, as if access were back."""
+    platform.simulator.faults.add("forbidden:operation=list_sessions,count=1")
+    assert "answered 403" in failure(platform)
+    platform.simulator.faults.add("server_error:operation=list_sessions,count=5")
+    assert "answered 403" in failure(platform)
+
+    assert len(tick(platform, "new_sessions").asset_events or ()) == 12
+
+
 def test_a_single_failed_request_is_no_outage_however_seldom_a_test_is_asked(
     platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from dagster import DagsterRunStatus
+from dagster import AssetKey, DagsterRunStatus
 
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.sensors.unfinished_sessions import RETRY_AFTER, Cursor, Tries, plan_retries
-from ut_clips_dagster_tests.platform import TestPlatform
+from ut_clips_dagster_tests.platform import ASSETS, TestPlatform
 from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -19,7 +19,7 @@ def long_ago(cursor: str | None) -> str:
     """The cursor as it is after all waiting times."""
     sessions = Cursor.read(cursor).sessions
     since = datetime(2020, 1, 1, tzinfo=timezone.utc)
-    return Cursor(sessions={s: Tries(retries=t.retries, since=since) for s, t in sessions.items()}).model_dump_json()
+    return Cursor(sessions={s: t.model_copy(update={"since": since}) for s, t in sessions.items()}).model_dump_json()
 
 
 def test_retries_come_after_10_min_1_h_6_h_and_24_h_and_then_no_more() -> None:
@@ -30,6 +30,7 @@ def test_retries_come_after_10_min_1_h_6_h_and_24_h_and_then_no_more() -> None:
         tries, due = plan_retries(tries, ["a"], set(), now)
         if due:
             waited.append(now)
+            tries, _ = plan_retries(tries, ["a"], set(), now, tried=due)
 
     expected = [NOW + sum(RETRY_AFTER[: n + 1], timedelta()) for n in range(len(RETRY_AFTER))]
     assert waited == expected
@@ -128,3 +129,109 @@ def test_an_unreadable_cursor_starts_the_retries_over(platform: TestPlatform) ->
     result = tick(platform, "unfinished_sessions", cursor="garbage")
 
     assert "12 unfinished, none due" in skip_reason(result)
+
+
+def test_a_key_that_is_no_session_is_named_and_never_tried(platform: TestPlatform) -> None:
+    platform.add_partitions(["typed by hand"])
+
+    first = tick(platform, "unfinished_sessions")
+    second = tick(platform, "unfinished_sessions", long_ago(first.cursor))
+
+    assert "0 unfinished" in skip_reason(first)
+    assert "Partition 'typed by hand' is no session" in skip_reason(first)
+    assert not second.run_requests
+
+
+def launch_failed(platform: TestPlatform, first: str, last: str | None = None) -> None:
+    """A run that ended before it began: its code server could not be reached."""
+    job = platform.definitions.resolve_job_def(JOB)
+    tags = {START: first, END: last or first}
+    run = platform.instance.create_run_for_job(job, status=DagsterRunStatus.STARTING, tags=tags)
+    platform.instance.report_run_failed(run)
+
+
+def test_only_a_run_that_found_something_wrong_counts_as_a_try() -> None:
+    asked = {"a": Tries(since=NOW, asked=True), "b": Tries(since=NOW, asked=True)}
+    later = NOW + timedelta(minutes=1)
+
+    tries, due = plan_retries(asked, ["a", "b"], set(), later, tried=["a"])
+
+    assert tries == {"a": Tries(retries=1, since=later), "b": Tries(retries=0, since=later)}
+    assert due == []
+
+
+def test_a_session_whose_runs_never_begin_is_asked_for_again_without_end(platform: TestPlatform) -> None:
+    key = platform.add_partitions()[0]
+    cursor: str | None = None
+    for _ in range(2 * len(RETRY_AFTER)):
+        cursor = tick(platform, "unfinished_sessions", cursor).cursor  # waits
+        asked = tick(platform, "unfinished_sessions", long_ago(cursor))
+        assert asked.run_requests
+        launch_failed(platform, key)
+        cursor = asked.cursor
+
+    tries = Cursor.read(tick(platform, "unfinished_sessions", cursor).cursor).sessions[key]
+
+    assert tries.retries == 0
+
+
+def test_a_session_that_every_run_finds_wrong_is_given_up_after_its_retries(platform: TestPlatform) -> None:
+    key = platform.add_partitions()[0]
+    platform.simulator.faults.add("clip_error")
+    platform.run(key)
+    cursor = tick(platform, "unfinished_sessions").cursor
+    for _ in RETRY_AFTER:
+        asked = tick(platform, "unfinished_sessions", long_ago(cursor))
+        platform.run(key)
+        cursor = tick(platform, "unfinished_sessions", asked.cursor).cursor
+
+    last = tick(platform, "unfinished_sessions", long_ago(cursor))
+
+    assert Cursor.read(last.cursor).sessions[key].retries == len(RETRY_AFTER)
+    assert key not in {request.partition_key for request in last.run_requests or ()}
+
+
+def test_what_a_killed_run_had_finished_is_shown_so_at_the_next_tick_without_a_request(platform: TestPlatform) -> None:
+    """Their documents and rows are whole: by an earlier run, or by one that was killed before it logged its events."""
+    keys = platform.add_partitions()
+    platform.run(keys[0], keys[2])
+    launch_failed(platform, keys[0], keys[4])
+    assert platform.failed("clip_files") == set(keys[:5])
+    platform.simulator.requests.clear()
+
+    result = tick(platform, "unfinished_sessions")
+
+    assert platform.failed("clip_files") == set(keys[3:5])
+    for name in ASSETS:
+        assert platform.materialized(name) == set(keys[:3])
+    assert "3 that were finished are shown so" in skip_reason(result)
+    assert not platform.simulator.requests.entries()
+    again = tick(platform, "unfinished_sessions", result.cursor)
+    assert not again.asset_events
+
+
+def test_the_events_of_a_session_shown_anew_say_what_the_first_ones_said(platform: TestPlatform) -> None:
+    key = platform.add_partitions()[0]
+    platform.run(key)
+    before = platform.instance.fetch_materializations(AssetKey("clip_files"), 1).records[0].asset_materialization
+    launch_failed(platform, key)
+
+    tick(platform, "unfinished_sessions")
+
+    after = platform.instance.fetch_materializations(AssetKey("clip_files"), 1).records[0].asset_materialization
+    assert before is not None
+    assert after is not None
+    for name in ("clips", "size_bytes", "listed_at", "clip_table", "dagster/uri"):
+        assert after.metadata[name] == before.metadata[name]
+
+
+def test_a_session_whose_rows_are_not_written_yet_is_not_shown_as_done(platform: TestPlatform) -> None:
+    key = platform.add_partitions()[0]
+    platform.run(key, assets=["clip_files"])
+    platform.archive.table().replace(key, platform.archive.table().read([]))
+    launch_failed(platform, key)
+
+    result = tick(platform, "unfinished_sessions")
+
+    assert not result.asset_events
+    assert key in Cursor.read(result.cursor).sessions

@@ -1,4 +1,4 @@
-"""The three operations say what the official document says that they do."""
+"""The four operations say what the official document says that they do."""
 
 import uuid
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from webvtt import WebVTT
 
 from ut_clips_dagster.simulator import DEMO_TEST_ID
 
@@ -140,6 +141,57 @@ def test_what_there_is_not_is_404(
 def test_session_without_clips_has_an_empty_list(bench: Callable[..., Any]) -> None:
     lab = bench()
     assert lab.list_clips(lab.server.world.add_session().session_id).json()["clips"] == []
+
+
+def test_transcript_is_web_vtt_within_the_session_and_the_same_each_time(
+    bench: Callable[..., Any], official: Any, official_headers: Callable[[httpx.Response], None]
+) -> None:
+    lab = bench()
+    session = lab.server.world.add_session()
+    path = f"/api/v2/sessionResults/{session.session_id}/transcript"
+    answer = lab.http.get(path)
+    documented = official["paths"]["/api/v2/sessionResults/{sessionId}/transcript"]["get"]["responses"]
+    assert answer.headers["content-type"] == "text/vtt; charset=utf-8"
+    assert list(documented["200"]["content"]) == ["text/vtt"]
+    assert {"accept-ranges", "x-ratelimit-remaining"} <= set(answer.headers)
+    official_headers(answer)
+    cues = WebVTT.from_string(answer.text).captions
+    length_s = (session.finished_at - session.started_at).total_seconds()
+    assert len(cues) > 10
+    assert all(0 <= c.start_in_seconds <= c.end_in_seconds <= length_s and c.voice for c in cues)
+    assert lab.http.get(path).content == answer.content
+    assert lab.server.requests.api_count() == 2
+
+
+def test_session_of_a_product_without_transcripts_answers_404(bench: Callable[..., Any]) -> None:
+    lab = bench(sessions=60)
+    without = [lab.server.world.add_session(has_transcript=False), lab.server.world.add_session(has_video=False)]
+    answers = [lab.http.get(f"/api/v2/sessionResults/{s.session_id}/transcript") for s in without]
+    answers.append(lab.http.get(f"/api/v2/sessionResults/{uuid.uuid4()}/transcript"))
+    assert [(a.status_code, a.json()["message"]) for a in answers] == [(404, "Transcript not found.")] * 3
+    drawn = [s.has_transcript for s in lab.server.world.sessions()[2:]]
+    assert 0 < drawn.count(False) < drawn.count(True)
+
+
+@pytest.mark.parametrize(("fault", "begins"), [("comma_timestamps", "WEBVTT"), ("json_string", '"WEBVTT\\n')])
+def test_transcripts_come_in_forms_that_the_document_does_not_name(
+    bench: Callable[..., Any], fault: str, begins: str
+) -> None:
+    lab = bench(faults=[{"name": fault}])
+    session = lab.server.world.add_session()
+    answer = lab.http.get(f"/api/v2/sessionResults/{session.session_id}/transcript")
+    assert answer.text.startswith(begins)
+    assert (",000" in answer.text or "," in answer.text.split("-->")[0]) == (fault == "comma_timestamps")
+
+
+def test_transcript_is_set_by_hand(bench: Callable[..., Any]) -> None:
+    lab = bench()
+    session = lab.server.world.add_session()
+    path = f"/api/v2/sessionResults/{session.session_id}/transcript"
+    lab.http.put(f"/_simulator/sessions/{session.session_id}/transcript", json={"text": "WEBVTT\n"})
+    assert lab.http.get(path).content == b"WEBVTT\n"
+    lab.http.put(f"/_simulator/sessions/{session.session_id}/transcript", json={"text": None})
+    assert lab.http.get(path).status_code == 404
 
 
 def test_ids_in_upper_case_are_understood_and_answered_in_lower_case(bench: Callable[..., Any]) -> None:

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from ut_clips_dagster.simulator import Render, media_file
+from ut_clips_dagster.simulator.world.flaws import Flaw
 
 
-def render(cut: str = "0-10", size: int | None = None, clip: int = 7) -> Render:
+def render(cut: str = "0-10000", size: int | None = None, clip: int = 7) -> Render:
     return Render(str(uuid.UUID(int=1)), str(uuid.UUID(int=clip)), cut, size)
 
 
@@ -23,8 +24,31 @@ def test_a_file_plays_and_has_its_index_in_front() -> None:
     assert data.find(b"moov") < data.find(b"mdat")
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.video[0]
-        assert (stream.width, stream.height) == (160, 90)
+        assert (stream.width, stream.height) == (640, 360)
         assert sum(1 for _ in container.decode(stream)) == 20
+
+
+@pytest.mark.parametrize(("cut", "seconds"), [("0-8000", 8), ("61500-91500", 30), ("5000-65000-screen-a-b", 60)])
+@pytest.mark.parametrize("has_audio", [True, False])
+def test_a_file_is_as_long_and_has_the_sound_that_is_listed(cut: str, seconds: int, has_audio: bool) -> None:
+    data = media_file(Render(str(uuid.UUID(int=1)), str(uuid.UUID(int=2)), cut, None, has_audio)).read()
+    assert len(data) < 300_000
+    with av.open(io.BytesIO(data)) as container:
+        assert container.duration == seconds * av.time_base
+        assert bool(container.streams.audio) == has_audio
+        for stream in container.streams:
+            assert sum(1 for _ in container.decode(stream)) > seconds
+            container.seek(0)
+
+
+@pytest.mark.parametrize("flaw", Flaw)
+def test_a_fault_of_the_file_itself_arrives_whole(bench: Callable[..., Any], flaw: Flaw) -> None:
+    lab = bench()
+    _, clip = lab.session_with_clip()
+    lab.server.faults.add(f"{flaw.value}:count=1")
+    answer, again = lab.plain.get(lab.link(clip)), lab.plain.get(lab.link(clip))
+    assert len(answer.content) == int(answer.headers["content-length"])
+    assert answer.content != again.content == media_file(lab.server.world.render(clip)).read()
 
 
 def test_the_same_cut_is_the_same_bytes_and_another_is_not() -> None:
@@ -32,7 +56,7 @@ def test_the_same_cut_is_the_same_bytes_and_another_is_not() -> None:
     first = media_file(render()).read()
     media_file.cache_clear()
     assert media_file(render()).read() == first
-    assert media_file(render(cut="0-11")).read() != first
+    assert media_file(render(cut="0-11000")).read() != first
     assert media_file(render(clip=8)).read() != first
 
 

@@ -191,6 +191,50 @@ def test_a_commit_that_keeps_losing_is_given_up_in_bounds(tmp_path: Path, monkey
     assert all(0 <= wait <= 2 for wait in waits)
 
 
+def test_rows_that_are_no_longer_true_after_their_commit_are_written_again(tmp_path: Path) -> None:
+    """Another writer may have committed the newer rows before this one overwrote them."""
+    old, new = (rows("s", clip_name=name) for name in ("old", "new"))
+    documents = iter([old, new, new, new])
+    table = MetadataTable(str(tmp_path), sleep=lambda _: None)
+
+    table.replace("s", lambda: next(documents))
+
+    assert set(table.read()["clip_name"]) == {"new"}
+    assert next(documents, None) is None
+
+
+def test_a_writer_whose_commit_is_lost_makes_its_rows_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = MetadataTable(str(tmp_path), sleep=lambda _: None)
+    documents, commits = ["old"], []
+    made = {name: rows("s", clip_name=name) for name in ("old", "new")}
+
+    def commit(*arguments: Any, **options: Any) -> None:
+        commits.append(1)
+        if len(commits) == 1:  # the other one changed the documents, and its commit won
+            documents[:] = ["new"]
+            raise CommitFailedError("a concurrent transaction")
+        write_deltalake(*arguments, **options)
+
+    monkeypatch.setattr(session_table, "write_deltalake", commit)
+
+    table.replace("s", lambda: made[documents[0]])
+
+    assert len(commits) == 2
+    assert set(table.read()["clip_name"]) == {"new"}
+
+
+def test_rows_that_never_stay_true_are_given_up_in_bounds(tmp_path: Path) -> None:
+    made = []
+
+    def another() -> pd.DataFrame:
+        made.append(1)
+        return rows("s")
+
+    with pytest.raises(TableConflictError, match="rows of session s are not written yet"):
+        MetadataTable(str(tmp_path), sleep=lambda _: None).replace("s", another)
+    assert len(made) == 2 * MAX_COMMIT_ATTEMPTS
+
+
 def test_many_small_files_are_compacted_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 5)
     table = MetadataTable(str(tmp_path))

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import google_crc32c
 import pytest
 
-from ut_clips_dagster.errors import MediaUnavailableError, NotAClipError, StorageConflictError
+from ut_clips_dagster.errors import MediaUnavailableError, NotAClipError, StorageConflictError, StorageError
 from ut_clips_dagster.storage.store import Store, crc32c_of
 
 PATH = "clips/study/session/clip.mp4"
@@ -47,6 +47,15 @@ def test_a_stream_is_stored_byte_for_byte(store: Store, size: int) -> None:
     assert b"".join(store.read(PATH)) == data
     assert (store.size_bytes(PATH), store.checksum(PATH)) == (size, crc32c(data))
     assert names(store) == {PATH}
+
+
+def test_a_range_is_those_bytes_and_fewer_only_at_the_end(store: Store) -> None:
+    data = os.urandom(9 * MIB)
+    store.put_clip(PATH, pieces(data), "video/mp4")
+    for start, length in ((0, 1), (0, 1000), (12_345, MIB), (8 * MIB - 1, 2), (9 * MIB - 5, 5), (9 * MIB - 5, 100)):
+        assert store.read_range(PATH, start, length) == data[start : start + length]
+    with pytest.raises(StorageError, match="clips/other"):
+        store.read_range("clips/other.mp4", 0, 10)
 
 
 @pytest.mark.parametrize("size", [1_000, 20 * MIB])

@@ -12,6 +12,7 @@ from ut_clips_dagster.simulator.admin.schemas import (
     LogEntry,
     NewClip,
     NewSession,
+    NewTranscript,
     Recut,
     Rename,
     RequestsState,
@@ -117,6 +118,10 @@ def _add_mutations(router: APIRouter, simulator: Simulator) -> None:
     @router.delete("/sessions/{session_id}")
     def delete_session(session_id: str) -> None:
         world.delete_session(session_id)
+
+    @router.put("/sessions/{session_id}/transcript")
+    def set_transcript(session_id: str, new: NewTranscript) -> None:
+        world.set_transcript(session_id, None if new.text is None else new.text.encode())
 
     @router.post("/sessions/{session_id}/clips")
     def add_clip(session_id: str, new: NewClip) -> ClipState:

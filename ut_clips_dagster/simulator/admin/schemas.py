@@ -52,6 +52,7 @@ class SessionState(_Model):
     started_at: datetime
     finished_at: datetime | None
     has_video: bool
+    has_transcript: bool
     clips: tuple[ClipState, ...]
 
     @classmethod
@@ -64,6 +65,7 @@ class SessionState(_Model):
             started_at=session.started_at,
             finished_at=session.finished_at,
             has_video=session.has_video,
+            has_transcript=session.has_transcript,
             clips=clips,
         )
 
@@ -137,6 +139,7 @@ class NewSession(_Model):
     clips: int = Field(default=0, ge=0)
     status: str = COMPLETE
     has_video: bool = True
+    has_transcript: bool = True
     finished_at: datetime | None = None
 
 
@@ -150,6 +153,12 @@ class NewClip(_Model):
     has_audio: bool = True
     media_size_bytes: int | None = Field(default=None, ge=0)
     generation_s: float | None = Field(default=None, ge=0)
+
+
+class NewTranscript(_Model):
+    """A session's new transcript; None: there is none."""
+
+    text: str | None
 
 
 class Rename(_Model):

@@ -15,10 +15,13 @@ class Operation(str, Enum):
     LIST_SESSIONS = "list_sessions"
     LIST_CLIPS = "list_clips"
     GET_CLIP = "get_clip"
+    GET_TRANSCRIPT = "get_transcript"
     MEDIA = "media"
 
 
-API_OPERATIONS = frozenset({Operation.LIST_SESSIONS, Operation.LIST_CLIPS, Operation.GET_CLIP})
+API_OPERATIONS = frozenset(
+    {Operation.LIST_SESSIONS, Operation.LIST_CLIPS, Operation.GET_CLIP, Operation.GET_TRANSCRIPT}
+)
 """What the rate limit counts; tokens come from another host and media from S3."""
 
 
@@ -35,6 +38,7 @@ _PATHS: tuple[tuple[Operation, str, re.Pattern[str]], ...] = (
     (Operation.LIST_SESSIONS, "GET", re.compile(r"/api/v2/sessionResults")),
     (Operation.LIST_CLIPS, "GET", re.compile(r"/api/v2/sessionResults/(?P<session>[^/]+)/clips")),
     (Operation.GET_CLIP, "GET", re.compile(r"/api/v2/sessionResults/(?P<session>[^/]+)/clips/(?P<clip>[^/]+)")),
+    (Operation.GET_TRANSCRIPT, "GET", re.compile(r"/api/v2/sessionResults/(?P<session>[^/]+)/transcript")),
     (Operation.MEDIA, "GET", re.compile(r"/media/(?:moved/)?(?P<session>[^/]+)/(?P<clip>[^/]+)/[^/]+\.mp4")),
 )
 

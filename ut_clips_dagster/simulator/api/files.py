@@ -8,9 +8,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from ut_clips_dagster.simulator.api.calls import Call, Operation
 from ut_clips_dagster.simulator.api.schemas import iso_milliseconds
+from ut_clips_dagster.simulator.faults.names import FILE_FAULTS
 from ut_clips_dagster.simulator.faults.wire import Reply, xml_error
 from ut_clips_dagster.simulator.parts import Simulator
+from ut_clips_dagster.simulator.world.flaws import Flaw
 from ut_clips_dagster.simulator.world.links import LinkState, expires_at
 from ut_clips_dagster.simulator.world.media import MediaFile, media_file
 
@@ -41,7 +44,8 @@ def files_router(simulator: Simulator) -> APIRouter:
         except KeyError:
             return _respond(xml_error(404, "NoSuchKey", "The specified key does not exist."))
         # In a thread: a video is encoded at its first download, and other requests should not wait for it.
-        file = await run_in_threadpool(media_file, render)
+        fault = simulator.faults.take(Call(Operation.MEDIA, session_id, clip_uuid), FILE_FAULTS)
+        file = await run_in_threadpool(media_file, render, Flaw(fault.name.value) if fault else None)
         return _file_response(file, request.headers.get("range"), request.headers.get("if-range"))
 
     return router

@@ -1,8 +1,8 @@
-"""The three operations of the Results API that lead to clips."""
+"""The four operations of the Results API that lead to clips and to what is said in them."""
 
 from typing import Annotated, NoReturn
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Security
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ut_clips_dagster.simulator.api.calls import Call, Operation
@@ -97,7 +97,32 @@ def api_router(simulator: Simulator) -> APIRouter:
             url = simulator.links.sign(str(request.base_url), world.render(clip), expired=expired)
         return ClipDetailsResponseDto(clip_uuid=clip.clip_uuid, status=status, clip_url=url)
 
+    _add_transcript(router, simulator)
     return router
+
+
+class Transcript(Response):
+    """An answer in WebVTT, as the official document has it."""
+
+    media_type = "text/vtt"
+
+
+def _add_transcript(router: APIRouter, simulator: Simulator) -> None:
+    @router.get(
+        "/{sessionId}/transcript",  # noqa: FAST003  # the alias of session_id
+        operation_id="SessionResultsController_getTranscriptVtt",
+        tags=["Video Data"],
+        response_class=Transcript,
+    )
+    async def get_transcript(session_id: SessionIdPath) -> Response:
+        """What is said in a session, as WebVTT."""
+        try:
+            body = simulator.world.transcript(session_id.lower())
+        except KeyError:
+            body = None
+        if body is None:
+            _not_found("Transcript not found.")
+        return Transcript(body, headers={"Accept-Ranges": "bytes"})
 
 
 def _ask(simulator: Simulator, call: Call, clip: Clip) -> ClipStatus:

@@ -26,6 +26,8 @@ class Fault(BaseModel):
         status: for `server_error`: the status.
         retry_after_s: for 429 and 5xx: a Retry-After header, real seconds.
         delay_s: for `slow_body`: real seconds between two pieces.
+        at: for `replaced`: which value, by the names and numbers that lead to it, with points between them.
+        value: for `replaced`: the JSON in its place, which need not be right; None: the value is missing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +43,8 @@ class Fault(BaseModel):
     status: int = Field(default=500, ge=500, le=599)
     retry_after_s: int | None = Field(default=None, ge=0)
     delay_s: float = Field(default=0.25, ge=0)
+    at: str = ""
+    value: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Fault":

@@ -4,6 +4,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ut_clips_dagster.simulator.api.calls import API_OPERATIONS, Operation
+from ut_clips_dagster.simulator.world.flaws import Flaw
 
 
 class FaultName(str, Enum):
@@ -21,6 +22,7 @@ class FaultName(str, Enum):
     HTML = "html"
     UNKNOWN_FIELDS = "unknown_fields"
     UNKNOWN_STATUS = "unknown_status"
+    REPLACED = "replaced"
     RESET = "reset"
     STALL = "stall"
     SLOW_BODY = "slow_body"
@@ -42,6 +44,14 @@ class FaultName(str, Enum):
     EXPIRED_LINK = "expired_link"
     CLIP_ERROR = "clip_error"
     NEVER_READY = "never_ready"
+    COMMA_TIMESTAMPS = "comma_timestamps"
+    JSON_STRING = "json_string"
+    NO_VIDEO = "no_video"
+    WRONG_LENGTH = "wrong_length"
+    WRONG_SOUND = "wrong_sound"
+    BROKEN_INDEX = "broken_index"
+    UNKNOWN_CODEC = "unknown_codec"
+    HUGE_PICTURE = "huge_picture"
 
     def describe(self) -> str:
         """How the fault appears to a client, in one line."""
@@ -59,6 +69,8 @@ class _Kind(NamedTuple):
 
 _MEDIA = frozenset({Operation.MEDIA})
 _CLIP = frozenset({Operation.GET_CLIP})
+_TRANSCRIPT = frozenset({Operation.GET_TRANSCRIPT})
+_JSON = API_OPERATIONS - _TRANSCRIPT
 _KINDS: dict[FaultName, _Kind] = {
     FaultName.BAD_REQUEST: _Kind(API_OPERATIONS, "400 with a JSON error"),
     FaultName.UNAUTHORIZED: _Kind(API_OPERATIONS, "401 with a JSON error"),
@@ -69,11 +81,16 @@ _KINDS: dict[FaultName, _Kind] = {
         API_OPERATIONS, "429 without x-ratelimit headers (retry_after_s adds one)"
     ),
     FaultName.SERVER_ERROR: _Kind(API_OPERATIONS, "500, or the status given"),
-    FaultName.MALFORMED_JSON: _Kind(API_OPERATIONS, "200 with JSON that has a syntax error"),
-    FaultName.TRUNCATED_JSON: _Kind(API_OPERATIONS, "200, complete by HTTP, with the first half of the JSON"),
+    FaultName.MALFORMED_JSON: _Kind(_JSON, "200 with JSON that has a syntax error"),
+    FaultName.TRUNCATED_JSON: _Kind(_JSON, "200, complete by HTTP, with the first half of the JSON"),
     FaultName.HTML: _Kind(API_OPERATIONS, "200 with an HTML page"),
-    FaultName.UNKNOWN_FIELDS: _Kind(API_OPERATIONS, "the right answer with fields that no document names"),
+    FaultName.UNKNOWN_FIELDS: _Kind(_JSON, "the right answer with fields that no document names"),
     FaultName.UNKNOWN_STATUS: _Kind(_CLIP, "a clip's status that no document names (QUEUED), without a link"),
+    FaultName.REPLACED: _Kind(
+        API_OPERATIONS,
+        "the right answer with another `value` (JSON, as it is) `at` a place such as clips.0.name, or without it; "
+        "at header.retry-after: that header",
+    ),
     FaultName.RESET: _Kind(API_OPERATIONS | _MEDIA, "half of the answer, then a TCP reset"),
     FaultName.STALL: _Kind(API_OPERATIONS | _MEDIA, "the connection stays open and no answer comes"),
     FaultName.SLOW_BODY: _Kind(_MEDIA, "the body in 16 pieces, delay_s real seconds apart"),
@@ -95,7 +112,17 @@ _KINDS: dict[FaultName, _Kind] = {
     FaultName.EXPIRED_LINK: _Kind(_CLIP, "a link that has expired already when it is issued"),
     FaultName.CLIP_ERROR: _Kind(_CLIP, "a generation that is started ends as ERROR (count: that many generations)"),
     FaultName.NEVER_READY: _Kind(_CLIP, "GENERATING, however long one waits"),
+    FaultName.COMMA_TIMESTAMPS: _Kind(_TRANSCRIPT, "a transcript whose times have commas, as SubRip's do"),
+    FaultName.JSON_STRING: _Kind(_TRANSCRIPT, "the transcript as one JSON string, in quotes"),
+    FaultName.NO_VIDEO: _Kind(_MEDIA, "a file with sound alone"),
+    FaultName.WRONG_LENGTH: _Kind(_MEDIA, "a file half as long as the clip"),
+    FaultName.WRONG_SOUND: _Kind(_MEDIA, "a file without sound where the clip has some, and with sound where not"),
+    FaultName.BROKEN_INDEX: _Kind(_MEDIA, "a file that ends in the midst of its index"),
+    FaultName.UNKNOWN_CODEC: _Kind(_MEDIA, "a file whose video is of a kind that nothing knows"),
+    FaultName.HUGE_PICTURE: _Kind(_MEDIA, "a file whose picture is 8192 x 4352"),
 }
 WORLD_FAULTS = frozenset({FaultName.EXPIRED_LINK, FaultName.CLIP_ERROR, FaultName.NEVER_READY})
 """Faults of what the API says, decided where the answer is made; all others befall the answer on its way."""
-WIRE_FAULTS = frozenset(FaultName) - WORLD_FAULTS
+FILE_FAULTS = frozenset(FaultName(flaw.value) for flaw in Flaw)
+"""Faults of a clip's file itself: it arrives whole, and is not what the API lists."""
+WIRE_FAULTS = frozenset(FaultName) - WORLD_FAULTS - FILE_FAULTS

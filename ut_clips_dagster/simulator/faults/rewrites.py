@@ -1,7 +1,9 @@
-"""Answers in JSON that say something else than the application meant."""
+"""Answers that say something else than the application meant."""
 
 import json
+import re
 from collections.abc import Callable
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
@@ -10,6 +12,7 @@ from ut_clips_dagster.simulator.faults.names import FaultName
 
 Json = dict[str, "Json"] | list["Json"] | str | float | bool | None
 Rewrite = Callable[[bytes], bytes]
+_PLACE = "the value in whose place another is put"
 
 
 class Rewritten:
@@ -63,9 +66,40 @@ def _unknown_status(body: bytes) -> bytes:
     return json.dumps({**answer, "status": "QUEUED"}).encode()
 
 
+def replacing(at: str, value: str | None) -> Rewrite:
+    """A rewrite that puts other JSON in the place of one value, or takes it out; a place that is not there stays so."""
+    *path, last = [int(part) if part.isdecimal() else part for part in at.split(".")]
+
+    def rewrite(body: bytes) -> bytes:
+        answer: Any = json.loads(body)
+        holder = answer
+        try:
+            for part in path:
+                holder = holder[part]
+            if value is None:
+                del holder[last]
+            else:
+                holder[last] = _PLACE
+        except (KeyError, IndexError, TypeError):
+            return body
+        return json.dumps(answer).replace(json.dumps(_PLACE), value or "").encode()
+
+    return rewrite
+
+
+def _commas(body: bytes) -> bytes:
+    return re.sub(rb"(\d\d:\d\d)\.(\d{3})", rb"\1,\2", body)
+
+
+def _json_string(body: bytes) -> bytes:
+    return json.dumps(body.decode()).encode()
+
+
 REWRITES: dict[FaultName, Rewrite] = {
     FaultName.MALFORMED_JSON: _malformed,
     FaultName.TRUNCATED_JSON: _truncated,
     FaultName.UNKNOWN_FIELDS: _unknown_fields,
     FaultName.UNKNOWN_STATUS: _unknown_status,
+    FaultName.COMMA_TIMESTAMPS: _commas,
+    FaultName.JSON_STRING: _json_string,
 }

@@ -9,6 +9,8 @@ from ut_clips_dagster.simulator.world.phrases import CLIP_PHRASES
 from ut_clips_dagster.simulator.world.state import COMPLETE, Clip, Layout, Session
 
 _MOST_CLIPS = 5
+_OF_PRODUCTS_WITHOUT = 24
+"""Of 256 sessions so many have no transcript, as their product makes none."""
 _SHORTEST_SESSION_S, _LONGEST_SESSION_S = 4 * 60, 25 * 60
 
 
@@ -45,8 +47,9 @@ class Population:
     def session(self, test_id: str, finished_at: datetime) -> Session:
         """A completed session that ended at `finished_at`."""
         length = timedelta(milliseconds=self._random.randint(_SHORTEST_SESSION_S * 1000, _LONGEST_SESSION_S * 1000))
+        session_id = self.new_uuid()
         return Session(
-            session_id=self.new_uuid(),
+            session_id=session_id,
             test_id=test_id,
             video_uuid=self.new_uuid(),
             audience_id=self.new_uuid() if self._random.random() < 0.8 else None,  # noqa: PLR2004
@@ -55,6 +58,7 @@ class Population:
             finished_at=finished_at,
             has_video=True,
             has_camera=self._random.random() < 0.6,  # noqa: PLR2004
+            has_transcript=int(session_id[:2], 16) >= _OF_PRODUCTS_WITHOUT,
         )
 
     def clip(self, session: Session) -> Clip:

@@ -43,6 +43,7 @@ class Session:
     finished_at: datetime | None
     has_video: bool
     has_camera: bool
+    has_transcript: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,10 @@ class Render:
     clip_uuid: str
     cut: str
     size_bytes: int | None
+    has_audio: bool = True
+
+    @property
+    def length_s(self) -> float:
+        """Length of the clip's time range."""
+        start_ms, end_ms = self.cut.split("-")[:2]
+        return (int(end_ms) - int(start_ms)) / 1000

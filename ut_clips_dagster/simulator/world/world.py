@@ -10,6 +10,7 @@ from ut_clips_dagster.simulator.config import SimulatorConfig
 from ut_clips_dagster.simulator.world.clock import SimulatedClock
 from ut_clips_dagster.simulator.world.population import Population
 from ut_clips_dagster.simulator.world.state import COMPLETE, Clip, Layout, Render, Session
+from ut_clips_dagster.simulator.world.transcripts import transcript
 
 _SPACING = timedelta(minutes=17)
 """From one session's end to the next, for those that are there at the start."""
@@ -31,6 +32,7 @@ class World:
         self._completed: dict[str, list[Session]] = {test_id: [] for test_id in config.test_ids}
         self._clips: dict[str, dict[str, Clip]] = {}
         self._renders: dict[tuple[str, str], Render] = {}
+        self._transcripts: dict[str, bytes | None] = {}
         self._lock = threading.RLock()
         for number, clips in enumerate(self._population.clip_counts(config.sessions, config.clips_total)):
             # Oldest first, so that later sessions are newer than these whatever their number.
@@ -67,7 +69,7 @@ class World:
 
     def render(self, clip: Clip) -> Render:
         """The file of a clip as it is cut now; from here on there is such a file, until the clip is deleted."""
-        made = Render(clip.session_id, clip.clip_uuid, clip.cut, clip.media_size_bytes)
+        made = Render(clip.session_id, clip.clip_uuid, clip.cut, clip.media_size_bytes, clip.has_audio)
         with self._lock:
             return self._renders.setdefault((clip.clip_uuid, clip.cut), made)
 
@@ -75,6 +77,20 @@ class World:
         """The file of a clip cut so, if it was ever generated and not deleted."""
         with self._lock:
             return self._renders[clip_uuid, cut]
+
+    def transcript(self, session_id: str) -> bytes | None:
+        """What is said in a session, as WebVTT; None where its product makes no transcript, or none yet."""
+        with self._lock:
+            session = self.session(session_id)
+            if session_id in self._transcripts:
+                return self._transcripts[session_id]
+            return transcript(session) if session.has_video and session.has_transcript else None
+
+    def set_transcript(self, session_id: str, body: bytes | None) -> None:
+        """From here on the session's transcript is this, whatever it is; None: there is none."""
+        with self._lock:
+            self.session(session_id)
+            self._transcripts[session_id] = body
 
     def add_session(  # noqa: PLR0913  # everything a test may want to choose, all by keyword
         self,
@@ -84,16 +100,19 @@ class World:
         clips: int = 0,
         status: str = COMPLETE,
         has_video: bool = True,
+        has_transcript: bool = True,
         finished_at: datetime | None = None,
     ) -> Session:
         """A participant finished a session (just now, unless said otherwise) and `clips` clips were cut from it.
 
-        A session whose status is not COMPLETE is never listed; one without video answers 404 to its clip list.
+        A session whose status is not COMPLETE is never listed; one without video answers 404 to its clip list,
+        one without transcript to that.
         """
         with self._lock:
             drawn = self._population.session(test_id or self.test_ids[0], finished_at or self._clock.wire_now())
             session = replace(
                 drawn, session_id=session_id or drawn.session_id, status=status, has_video=has_video,
+                has_transcript=has_transcript,
                 finished_at=drawn.finished_at if status == COMPLETE else None,
             )  # fmt: skip
             self._store(session, clips)

@@ -1,0 +1,125 @@
+"""`clip_media`: what each stored clip's file is, and a poster of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetExecutionContext,
+    MetadataValue,
+    TableMetadataValue,
+    TableRecord,
+    multi_asset,
+)
+
+from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, RunEvent, materialize_each
+from ut_clips_dagster.assets.specs import clip_media_spec, media_check_spec
+from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_MEDIA
+from ut_clips_dagster.media.prober import Prober
+from ut_clips_dagster.media.session_media import MediaMaker, SessionMedia
+from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.resources import ArchiveResource
+from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
+
+MAX_SHOWN = 50
+MAX_MARKDOWN = 1_000
+"""The UI shows longer markdown behind a link, not as a picture."""
+
+
+@multi_asset(
+    name=CLIP_MEDIA,
+    specs=[clip_media_spec],
+    check_specs=[media_check_spec],
+    can_subset=True,
+    partitions_def=sessions,
+    backfill_policy=BACKFILL,
+    pool=FOLLOW_ON_POOL,
+)
+def clip_media(context: AssetExecutionContext, archive: ArchiveResource) -> Iterator[RunEvent]:
+    """Look at the stored clips of the sessions of this run, and log each session's the moment it is done."""
+    records, table, store = archive.records(), archive.media_table(), archive.store()
+    store.check_writable()
+    problems: dict[str, list[str]] = {}
+    with Prober() as prober:
+        maker = MediaMaker(store, table, prober)
+
+        def make(session_id: str) -> Mapping[str, Any]:
+            media = maker.make(records.read(session_id))
+            problems[session_id] = [f"Clip {m.clip_uuid}: {m.problem}" for m in media.problems]
+            return media_metadata(media, store.uri, archive.gallery_url)
+
+        def checks(session_ids: list[str]) -> Iterator[AssetCheckResult]:
+            yield _media_as_listed({s: problems[s] for s in session_ids if problems[s]}, len(session_ids))
+
+        yield from materialize_each(context, CLIP_MEDIA, make, checks)
+    table.compact()
+
+
+def lacking_media(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
+    """Sessions with a stored clip whose present file was not looked at; told by the tables' rows."""
+    stored, seen = archive.table().stored(session_ids), archive.media_table().paths(session_ids)
+    new = stored.filter(pc.invert(pc.is_in(stored.column("storage_path"), value_set=seen)))
+    return set(new.column("session_id").unique().to_pylist())
+
+
+CLIP_MEDIA_FOLLOWS = FollowOn(clip_media, (CLIP_FILES,), lacking_media)
+
+
+def media_metadata(media: SessionMedia, archive_uri: str, gallery_url: str) -> dict[str, Any]:
+    """What a person sees of one session's materialization, and numbers that the UI plots."""
+    known = [m for _, _, m in media.clips]
+    shown: dict[str, Any] = {
+        "clips": len(known),
+        "minutes": round(sum(m.duration_s or 0.0 for m in known) / 60, 3),
+        "size_bytes": sum(file.size_bytes for _, file, _ in media.clips),
+        "poster_bytes": sum(m.poster_size_bytes or 0 for m in known),
+        "problems": len(media.problems),
+        "looked_at_in_this_run": media.looked_at,
+        "dagster/partition_row_count": len(known),
+        "dagster/table_name": "clip_media",
+        "dagster/storage_kind": "deltalake",
+        "dagster/uri": f"{archive_uri}/clip_media",
+    }
+    if known:
+        shown["clip_table"] = _table(media)
+    if media.problems:
+        shown["problem"] = "\n".join(f"Clip {m.clip_uuid}: {m.problem}" for m in media.problems[:MAX_SHOWN])
+    sheet = f"![clips of the session]({gallery_url}/sheets/{media.session_id}.jpg)"
+    if known and gallery_url and len(sheet) < MAX_MARKDOWN:
+        # by address, never as data: a participant's face in an event log could not be wiped
+        shown["contact_sheet"] = MetadataValue.md(sheet)
+    return shown
+
+
+def _table(media: SessionMedia) -> TableMetadataValue:
+    return MetadataValue.table(
+        [
+            TableRecord(
+                {
+                    "clip": clip.name,
+                    "seconds": f"{m.duration_s:.1f}" if m.duration_s is not None else "",
+                    "picture": f"{m.width} x {m.height}, {m.frame_rate or '?'}/s" if m.width else "",
+                    "video": m.video_codec or "",
+                    "audio": m.audio_codec or ("?" if m.has_audio_track else "none"),
+                    "problem": m.problem or "",
+                    "poster": m.poster_path or "",
+                    "file": m.storage_path,
+                }
+            )
+            for clip, _, m in media.clips[:MAX_SHOWN]
+        ]
+    )
+
+
+def _media_as_listed(problems: Mapping[str, list[str]], of: int) -> AssetCheckResult:
+    lines = [f"Session {session_id}: {text}" for session_id, texts in problems.items() for text in texts]
+    return AssetCheckResult(
+        asset_key=CLIP_MEDIA,
+        check_name=media_check_spec.name,
+        passed=not lines,
+        severity=AssetCheckSeverity.WARN,  # the clip stays stored: it is what UserTesting gave
+        description="\n".join(lines[:MAX_SHOWN]) or f"All well in {of} session(s).",
+        metadata={"sessions": of, "problems": len(lines)},
+    )

@@ -1,0 +1,128 @@
+"""`clip_transcripts`: what is said in each clip, cut from the session's transcript without any request."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetKey,
+    AssetSpec,
+    MetadataValue,
+    TableColumn,
+    TableRecord,
+    TableSchema,
+    multi_asset,
+)
+
+from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, RunEvent, materialize_each
+from ut_clips_dagster.assets.session_transcripts import NAME as SESSION_TRANSCRIPTS
+from ut_clips_dagster.assets.specs import GROUP, OWNERS, column_schema
+from ut_clips_dagster.known_sessions import CLIP_FILES
+from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.resources import ArchiveResource
+from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
+from ut_clips_dagster.storage.transcripts_table import SCHEMA
+from ut_clips_dagster.transcripts.cutter import Cutting, cut_session
+from ut_clips_dagster.transcripts.lacking import without_cuts
+from ut_clips_dagster.transcripts.shelf import TranscriptShelf
+
+NAME = "clip_transcripts"
+ONE_VIDEO = "clips_of_one_video"
+MAX_SHOWN = 50
+SHOWN = TableSchema([TableColumn("clip", "string"), TableColumn("cues", "int"), TableColumn("words", "int")])
+
+
+@multi_asset(
+    name=NAME,
+    specs=[
+        AssetSpec(
+            NAME,
+            deps=[SESSION_TRANSCRIPTS, CLIP_FILES],
+            description=(
+                "The session's transcript cut to its stored clips: `<clip>.vtt` beside each clip's file, and one row "
+                "per clip. No request. A clip that is cut anew is cut anew here, too."
+            ),
+            metadata={"dagster/column_schema": column_schema(SCHEMA)},
+            kinds={"vtt", "deltalake", "table"},
+            partitions_def=sessions,
+            group_name=GROUP,
+            owners=OWNERS,
+            skippable=True,
+        )
+    ],
+    check_specs=[
+        AssetCheckSpec(
+            ONE_VIDEO,
+            asset=NAME,
+            description="The session's clips are all cut from the one video it has a transcript of.",
+        )
+    ],
+    backfill_policy=BACKFILL,
+    pool=FOLLOW_ON_POOL,
+)
+def clip_transcripts(context: AssetExecutionContext, archive: ArchiveResource) -> Iterator[RunEvent]:
+    """Cut the transcripts of the sessions of this run."""
+    shelf, records = TranscriptShelf(archive.store()), archive.records()
+    videos: dict[str, int] = {}
+
+    def make(session_id: str) -> Mapping[str, Any]:
+        cutting = cut_session(shelf, records.read(session_id))
+        videos[session_id] = cutting.made.videos
+        if cutting.made.videos > 1:
+            context.log.warning(_several(session_id, cutting.made.videos))
+        return _metadata(shelf, cutting)
+
+    yield from materialize_each(context, NAME, make, lambda session_ids: _check(videos, session_ids))
+    shelf.clips_table.compact()
+    shelf.table.compact()
+
+
+def _metadata(shelf: TranscriptShelf, cutting: Cutting) -> Mapping[str, Any]:
+    rows = cutting.made.rows
+    table = [
+        TableRecord(
+            {"clip": cutting.names.get(row["clip_uuid"], "")[:200], "cues": len(row["cues"]), "words": row["words"]}
+        )
+        for row in rows
+    ]
+    return {
+        "dagster/partition_row_count": len(rows),
+        "dagster/table_name": NAME,
+        "dagster/storage_kind": "deltalake",
+        "dagster/uri": f"{shelf.store.uri}/{NAME}",
+        "clips": len(rows),
+        "cues": sum(len(row["cues"]) for row in rows),
+        "words": sum(row["words"] for row in rows),
+        "videos": cutting.made.videos,
+        "clip_table": MetadataValue.table(table[:MAX_SHOWN], SHOWN),
+        **({"problem": cutting.problem} if cutting.problem else {}),
+    }
+
+
+def _several(session_id: str, videos: int) -> str:
+    return (
+        f"Session {session_id}: its clips are cut from {videos} videos, and the API has one transcript of a session: "
+        "all clips are cut from that, and some may hold what is said in another video."
+    )
+
+
+def _check(videos: Mapping[str, int], session_ids: Sequence[str]) -> Iterator[AssetCheckResult]:
+    several = [_several(session_id, videos[session_id]) for session_id in session_ids if videos.get(session_id, 0) > 1]
+    yield AssetCheckResult(
+        asset_key=AssetKey(NAME),
+        check_name=ONE_VIDEO,
+        passed=not several,
+        severity=AssetCheckSeverity.WARN,
+        description="\n".join(several[:MAX_SHOWN]) or f"All well in {len(session_ids)} session(s).",
+        metadata={"sessions": len(session_ids), "several_videos": len(several)},
+    )
+
+
+def _lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
+    return without_cuts(archive.table(), TranscriptShelf(archive.store()).table, session_ids)
+
+
+CLIP_TRANSCRIPTS = FollowOn(clip_transcripts, after=(SESSION_TRANSCRIPTS, CLIP_FILES), lacking=_lacking)

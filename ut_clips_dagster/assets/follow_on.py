@@ -1,0 +1,146 @@
+"""What follows on the clips: assets of their own, behind everything that archives.
+
+None of them can harm the four: they have jobs, a pool and sensors of their own, their runs wait behind all archiving
+runs, and a session that fails here changes nothing of `clip_files`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetObservation,
+    AssetsDefinition,
+    BackfillPolicy,
+    Failure,
+    MaterializeResult,
+)
+
+from ut_clips_dagster.assets.clips import STOP_STARTING_AFTER_S
+from ut_clips_dagster.assets.event_metadata import table
+from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, told_as_no_session
+from ut_clips_dagster.resources import ArchiveResource
+from ut_clips_dagster.results_api.models import is_uuid
+
+BACKFILL = BackfillPolicy.multi_run(100)
+"""A run costs seconds whatever it holds (docs/scale.md); a session of it some tenths of one."""
+
+TIME_USED_UP = "Not begun, as the run's time is used up. The sensor requests it again."
+
+RunEvent = MaterializeResult[Any] | AssetCheckResult
+Lacking = Callable[[ArchiveResource, Sequence[str] | None], set[str]]
+"""Which of these sessions (of all when None) lack it, and could have it now. It asks the archive's tables, not Dagster,
+and must be quick with 100,000 sessions: it is called at most once a tick."""
+
+
+@dataclass(frozen=True)
+class FollowOn:
+    """An asset that follows on others, session by session."""
+
+    asset: AssetsDefinition
+    after: tuple[str, ...]
+    """Assets whose materializations it follows on."""
+    lacking: Lacking
+    look_again: timedelta = timedelta(hours=6)
+    """How often the sensor asks what all known sessions lack: what failed, and what no event told of."""
+
+    @property
+    def name(self) -> str:
+        """The asset's name."""
+        return self.asset.key.to_user_string()
+
+    @property
+    def job_name(self) -> str:
+        """The job that the sensor and `ut-clips archive` run."""
+        return f"{FOLLOW_ON_JOB}{self.name}"
+
+    @property
+    def sensor_name(self) -> str:
+        """The sensor that requests its runs."""
+        return f"follow_{self.name}"
+
+
+def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to stop
+    context: AssetExecutionContext,
+    name: str,
+    make: Callable[[str], Mapping[str, Any]],
+    checks: Callable[[list[str]], Iterator[AssetCheckResult]] | None = None,
+    *,
+    gives_way: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[RunEvent]:
+    """The body of such an asset: make it for each session of the run, and log each the moment it is made.
+
+    Sessions that fail do not stop the others; at the end Failure names each of them.
+
+    Args:
+        context: of the run.
+        name: of the asset.
+        make: makes one session's, and returns the metadata of its materialization; raises ClipsError.
+        checks: yields the selected checks' results, over the sessions made.
+        gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
+        clock: monotonic seconds.
+    """
+    keys = list(context.partition_keys)
+    batch, stop_at = len(keys) > 1, clock() + STOP_STARTING_AFTER_S
+    made: dict[str, Mapping[str, Any]] = {}
+    errors: dict[str, str] = {}
+    for key in keys:
+        if gives_way():
+            context.log.info(
+                f"{len(keys) - len(made) - len(errors)} sessions are left to a later run: clips come first."
+            )
+            break
+        metadata = _made(key, make) if clock() < stop_at else TIME_USED_UP
+        if isinstance(metadata, str):
+            errors[key] = metadata
+            context.log.error(f"Session {key[:80]}: {name} was not made. {metadata}")
+            context.log_event(AssetObservation(AssetKey(name), partition=key, metadata={"unfinished": metadata}))
+            continue
+        made[key] = metadata
+        if batch:
+            context.log_event(AssetMaterialization(AssetKey(name), partition=key, metadata=metadata))
+    if made and not batch:
+        yield MaterializeResult(asset_key=name, metadata=made[keys[0]])
+    if checks and made and context.selected_asset_check_keys:
+        yield from checks(list(made))
+    if errors:
+        raise _failure(name, errors, len(keys))
+    if batch and _others_selected(context, name):
+        yield MaterializeResult(asset_key=name)  # assets behind this one run only after an output,
+        for key, metadata in made.items():  # which logs every partition again, without its metadata
+            context.log_event(AssetMaterialization(AssetKey(name), partition=key, metadata=metadata))
+
+
+def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any] | str:
+    """The metadata of one session's, or why it was not made."""
+    if not is_uuid(key):
+        return told_as_no_session(key)
+    try:
+        return make(key)
+    except ClipsError as error:
+        return str(error)
+
+
+def _failure(name: str, errors: Mapping[str, str], of: int) -> Failure:
+    lines = "\n".join(f"Session {key[:80]}: {error}" for key, error in errors.items())
+    advice = "The clips are not touched by this. The sensor requests these sessions again."
+    return Failure(
+        description=f"{name} of {len(errors)} of {of} sessions was not made.\n{lines}\n{advice}",
+        metadata={"unfinished_sessions": table(("session", "why"), list(errors.items()))},
+        allow_retries=False,
+    )
+
+
+def _others_selected(context: AssetExecutionContext, name: str) -> bool:
+    selection = context.run.asset_selection or context.job_def.asset_layer.executable_asset_keys
+    return any(key.to_user_string() != name for key in selection)

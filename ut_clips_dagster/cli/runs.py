@@ -1,0 +1,48 @@
+"""Runs of the platform's jobs inside a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dagster import DagsterEvent
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from ut_clips_dagster.cli.console import signals_kept
+from ut_clips_dagster.cli.platform import Platform
+from ut_clips_dagster.definitions import JOB
+from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run_job(platform: Platform, job: str, piece: Sequence[str]) -> list[str]:
+    """Run a job in this process over sessions that are contiguous in Dagster's order; returns why it failed.
+
+    Raises:
+        KeyboardInterrupt: a person or a supervisor ended it; Dagster takes a signal for the end of one run only.
+    """
+    span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
+    if job == JOB:
+        span[BATCH_TAG] = AT_WORK
+    with signals_kept() as ending:
+        run = platform.definitions.resolve_job_def(job).execute_in_process(
+            instance=platform.instance,
+            partition_key=piece[0] if len(piece) == 1 else None,
+            tags=None if len(piece) == 1 else span,
+            raise_on_error=False,
+            run_config=QUIET,
+        )
+        if ending():
+            raise KeyboardInterrupt
+    return [_reason(event) for event in run.all_events if event.is_step_failure]
+
+
+def _reason(event: DagsterEvent) -> str:
+    """Our own failure names every session; of anything else, the error that it was."""
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else "The run failed; see the Dagster UI."

@@ -1,0 +1,1 @@
+"""What a clip's file is and shows: facts read off it, and a poster. No Dagster."""

@@ -1,0 +1,142 @@
+"""Dagster's own run launcher, and in addition it can say whether a run's process is still there.
+
+A power cut leaves runs STARTED: they hold the pool, and their sessions count as being worked on. Dagster's run
+monitoring asks the launcher for the worker's health, ends a run whose worker is gone, and retries it; but its
+DefaultRunLauncher cannot say. This one can, from a mark that each run carries: the machine, its boot, and the process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ut_clips_dagster.hosts import is_loopback_host
+
+WORKER_TAG = "ut_clips/worker"
+UNKNOWN = "unknown"
+"""Value of the tag where nobody can tell."""
+PROC = Path("/proc")
+START_TIME_FIELD = 19
+"""Position of `starttime` after the command's name in /proc/<pid>/stat (proc(5): field 22)."""
+
+
+class Worker(BaseModel):
+    """The process that executes a run, so named that no other process ever has the same name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    boot: str
+    """The kernel's ID of this boot; containers of one machine have the same."""
+    pid_namespace: str
+    """Process IDs mean something within it only: another container's cannot be looked at."""
+    pid: int | None = None
+    """None: not known yet, the run was only launched."""
+    started: int | None = None
+    """Clock ticks from the boot to the process's start: a process ID is used again."""
+
+
+def this_machine(proc: Path = PROC) -> Worker | None:
+    """Where this process runs; None where the kernel does not tell (it is no Linux)."""
+    try:
+        boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink(proc / "self/ns/pid")  # noqa: PTH115 - its target is no path
+    except OSError:
+        return None
+    return Worker(host=socket.gethostname(), boot=boot, pid_namespace=namespace)
+
+
+def this_process() -> Worker | None:
+    """This process, as the worker of a run."""
+    machine, pid = this_machine(), os.getpid()
+    return machine.model_copy(update={"pid": pid, "started": _started(pid)}) if machine else None
+
+
+def is_gone(worker: Worker, here: Worker | None) -> bool:
+    """Whether a worker is certainly gone, as seen from `here`: its machine was booted since, or its process ended.
+
+    Of another machine's or container's worker nothing is known, so it is not gone.
+    """
+    if here is None or worker.host != here.host:
+        return False
+    if worker.boot != here.boot:
+        return True
+    if worker.pid_namespace != here.pid_namespace or worker.pid is None:
+        return False
+    return _started(worker.pid) != worker.started
+
+
+def mark(instance: DagsterInstance, run_id: str, worker: Worker | None) -> None:
+    """Write down who executes a run."""
+    if worker:
+        instance.add_run_tags(run_id, {WORKER_TAG: worker.model_dump_json(exclude_none=True)})
+
+
+def worker_of(run: DagsterRun) -> Worker | None:
+    """Who executes a run, as far as it was written down."""
+    try:
+        return Worker.model_validate_json(run.tags[WORKER_TAG]) if WORKER_TAG in run.tags else None
+    except ValidationError:
+        return None
+
+
+class LocalRunLauncher(DefaultRunLauncher):
+    """Launches runs in the code server; for `dagster.yaml`, where daemon, code server and runs share a machine."""
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Launch it, marked with this boot if it stays here; a retried run brings along the mark of its parent."""
+        machine = this_machine() if _is_launched_here(context) else None
+        self._instance.add_run_tags(
+            context.dagster_run.run_id, {WORKER_TAG: machine.model_dump_json(exclude_none=True) if machine else UNKNOWN}
+        )
+        super().launch_run(context)
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """True."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """FAILED only where it is certain; else run monitoring's `max_runtime_seconds` ends the run some day."""
+        worker = worker_of(run)
+        if worker and is_gone(worker, this_machine()):
+            why = "The machine was booted since." if worker.pid is None else f"Its process {worker.pid} is gone."
+            return CheckRunHealthResult(WorkerStatus.FAILED, f"{why} It was on {worker.host}.")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+
+def end_gone_runs(instance: DagsterInstance) -> list[str]:
+    """End the runs whose process is certainly gone, for who works without Dagster's daemon; returns their IDs."""
+    here = this_machine()
+    ended = []
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])):
+        if (worker := worker_of(run)) and is_gone(worker, here):
+            instance.report_run_failed(run, f"The run's process ended without a word. It was on {worker.host}.")
+            ended.append(run.run_id)
+    return ended
+
+
+def _is_launched_here(context: LaunchRunContext) -> bool:
+    """Whether the code server that the run is a child of is on this machine."""
+    origin = context.dagster_run.remote_job_origin
+    if context.workspace is None or origin is None:
+        return False
+    location = context.workspace.get_code_location(origin.repository_origin.code_location_origin.location_name)
+    client = getattr(location, "client", None)
+    return client is not None and (client.socket is not None or is_loopback_host(client.host or ""))
+
+
+def _started(pid: int, proc: Path = PROC) -> int | None:
+    """When a process started; None when there is no such process, or it only waits to be buried."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    fields = re.sub(r"^.*\) ", "", stat, flags=re.DOTALL).split()  # a command's name may hold anything
+    return None if fields[0] in "ZX" else int(fields[START_TIME_FIELD])

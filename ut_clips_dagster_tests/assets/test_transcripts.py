@@ -1,0 +1,129 @@
+"""`session_transcripts` and `clip_transcripts` in Dagster: events, requests, and who goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from dagster import AssetKey, DagsterRunStatus
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster._core.test_utils import create_run_for_test
+
+from ut_clips_dagster.cli.runs import QUIET
+from ut_clips_dagster.definitions import JOB, build_definitions, follow_ons
+from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster_tests.platform import TestPlatform, materializations
+
+TRANSCRIPTS, CUTS = "session_transcripts", "clip_transcripts"
+
+
+def make(platform: TestPlatform, name: str, keys: Sequence[str]) -> Any:
+    span = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+    return platform.definitions.resolve_job_def(f"make_{name}").execute_in_process(
+        instance=platform.instance,
+        partition_key=keys[0] if len(keys) == 1 else None,
+        tags=span if len(keys) > 1 else None,
+        raise_on_error=False,
+        run_config=QUIET,
+    )
+
+
+def requests(platform: TestPlatform) -> int:
+    return platform.simulator.requests.count("get_transcript")
+
+
+def test_a_batch_logs_each_session_with_numbers_and_tables_and_asks_once(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    silent, broken = keys[1], keys[2]
+    platform.simulator.world.set_transcript(silent, None)
+    platform.simulator.faults.add(f"comma_timestamps:session_id={broken}")
+    platform.run(keys[0], keys[-1])
+
+    fetched, cut = make(platform, TRANSCRIPTS, keys), make(platform, CUTS, keys)
+
+    assert fetched.success
+    assert cut.success
+    assert platform.materialized(TRANSCRIPTS) == platform.materialized(CUTS) == set(keys)
+    assert requests(platform) == len(keys)
+    metadata = {
+        e.partition: e.step_materialization_data.materialization.metadata
+        for e in materializations(fetched, TRANSCRIPTS)
+    }
+    assert metadata[silent]["status"].value == "ABSENT"
+    assert "not one cue" in str(metadata[broken]["problem"].value)
+    assert metadata[keys[0]]["speakers"].value.records[0].data["cues"] > 0
+    (check,) = fetched.get_asset_check_evaluations()
+    assert (check.passed, check.check_name, broken in str(check.description)) == (False, "transcript_readable", True)
+    clips = {
+        e.partition: e.step_materialization_data.materialization.metadata["clips"].value
+        for e in materializations(cut, CUTS)
+    }
+    assert clips == {k: 0 if k in (silent, broken) else len(platform.simulator.world.clips(k)) for k in keys}
+
+    make(platform, TRANSCRIPTS, keys)
+    assert requests(platform) == len(keys)
+    assert all(
+        f.lacking(platform.archive, None) == set() for f in follow_ons(platform.settings) if f.name != "clip_media"
+    )
+
+
+def test_clips_come_first(platform: TestPlatform) -> None:
+    """While a run archives, nothing is asked, nothing fails, and the sessions stay to be made."""
+    keys = platform.add_partitions()
+    platform.run(keys[0], keys[-1])
+    archiving = create_run_for_test(platform.instance, job_name=JOB, status=DagsterRunStatus.STARTED)
+
+    run = make(platform, TRANSCRIPTS, keys)
+
+    assert run.success
+    assert requests(platform) == 0
+    assert platform.materialized(TRANSCRIPTS) == set()
+    platform.instance.report_run_canceled(archiving)
+    assert make(platform, TRANSCRIPTS, keys[:1]).success
+    assert platform.materialized(TRANSCRIPTS) == {keys[0]}
+
+
+def test_a_session_that_fails_fails_alone_and_touches_no_clip(platform: TestPlatform) -> None:
+    keys = platform.add_partitions()
+    platform.run(keys[0], keys[-1])
+    platform.simulator.faults.add(f"forbidden:operation=get_transcript,session_id={keys[0]}")
+
+    run = make(platform, TRANSCRIPTS, keys)
+
+    assert not run.success
+    assert platform.failed(TRANSCRIPTS) == {keys[0]}
+    assert platform.materialized(TRANSCRIPTS) == set(keys[1:])
+    assert platform.failed("clip_files") == set()
+
+
+def test_clips_of_several_videos_are_cut_with_a_warning(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ut_clips_dagster.transcripts import cutter
+
+    keys = platform.add_partitions()
+    platform.run(keys[0])
+    make(platform, TRANSCRIPTS, keys[:1])
+    real = cutter.clip_transcripts
+
+    def of_two_videos(*arguments: Any) -> Any:
+        made = real(*arguments)
+        return type(made)(made.files, made.rows, 2)
+
+    monkeypatch.setattr(cutter, "clip_transcripts", of_two_videos)
+    run = make(platform, CUTS, keys[:1])
+    (check,) = run.get_asset_check_evaluations()
+    assert (run.success, check.passed) == (True, False)
+    assert "cut from 2 videos" in str(check.description)
+
+
+def test_switched_off_there_is_neither_asset_nor_sensor(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {key.to_user_string() for key in build_definitions(platform.settings).resolve_all_asset_keys()}
+    assert {TRANSCRIPTS, CUTS} <= names
+    monkeypatch.setenv("UT_CLIPS_TRANSCRIPTS", "off")
+    off = build_definitions(load_settings())
+    assert not {AssetKey(TRANSCRIPTS), AssetKey(CUTS)} & set(off.resolve_all_asset_keys())
+    assert not [s.name for s in off.sensors or () if "transcripts" in s.name]

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
+
+SCALE = 200.0
+
+
+@pytest.fixture
+def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = SimulatorConfig(sessions=4, clips_total=6, time_scale=SCALE, rate_limit=100)
+    with SimulatorServer(config) as server:
+        settings = {
+            "USERTESTING_API_URL": server.url,
+            "USERTESTING_TOKEN_URL": server.token_url,
+            "USERTESTING_CLIENT_ID": "demo",
+            "USERTESTING_CLIENT_SECRET": "demo",
+            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            "UT_CLIPS_ARCHIVE": str(tmp_path / "archive"),
+            "UT_CLIPS_POLL_INTERVAL_S": str(3 / SCALE),
+            "DAGSTER_HOME": str(tmp_path / "home"),
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        yield server

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
+
+from .relisting import relist
+
+
+def test_rows_are_what_the_documents_say_after_three_processes_relisted_the_same_sessions(tmp_path: Path) -> None:
+    relisted = relist(str(tmp_path / "archive"), tmp_path, 6, {})
+
+    assert (relisted.rounds, relisted.differing) == (6, 0)
+
+
+def test_rows_are_what_the_documents_say_in_a_bucket_too(
+    tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"STORAGE_EMULATOR_HOST": gcs_emulator.url, "NO_GCE_CHECK": "true"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    relisted = relist(f"gs://{gcs_bucket}/archive", tmp_path, 2, environment)
+
+    assert (relisted.rounds, relisted.differing) == (2, 0)

@@ -1,0 +1,114 @@
+"""A run's worker is gone only where that is certain: rebooted, or ended, on this very machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.launcher import WorkerStatus
+from dagster._core.test_utils import create_run_for_test
+
+from ut_clips_dagster.run_launcher import (
+    UNKNOWN,
+    WORKER_TAG,
+    LocalRunLauncher,
+    Worker,
+    end_gone_runs,
+    is_gone,
+    mark,
+    this_machine,
+    this_process,
+    worker_of,
+)
+
+HERE = Worker(host="here", boot="boot 2", pid_namespace="pid:[1]")
+LIVING = this_process()
+
+
+def child() -> tuple[subprocess.Popen[bytes], Worker]:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
+    machine = this_machine()
+    assert machine is not None
+    return process, machine.model_copy(update={"pid": process.pid, "started": int(stat[19])})
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone"),
+    [
+        ({"boot": "boot 1"}, True),
+        ({"boot": "boot 1", "pid": 1, "started": 7}, True),
+        ({"boot": "boot 1", "host": "another machine, or container"}, False),
+        ({"host": "another machine, or container", "pid": 1, "started": 7}, False),
+        ({"pid_namespace": "pid:[2]", "pid": 1, "started": 7}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_gone_as_seen_from_here(changes: dict[str, object], gone: bool) -> None:
+    assert is_gone(HERE.model_copy(update=changes), HERE) is gone
+
+
+def test_where_the_kernel_does_not_tell_nothing_is_gone(tmp_path: Path) -> None:
+    assert this_machine(tmp_path) is None
+    assert not is_gone(HERE.model_copy(update={"boot": "boot 1"}), None)
+
+
+def test_a_process_lives_until_it_ends_also_while_it_waits_to_be_buried() -> None:
+    process, worker = child()
+    try:
+        assert not is_gone(worker, this_machine())
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert is_gone(worker, this_machine())
+    finally:
+        process.communicate()
+    assert is_gone(worker, this_machine())
+
+
+def test_a_process_id_that_is_used_again_is_another_process() -> None:
+    assert LIVING is not None
+    assert LIVING.started is not None
+    before = LIVING.model_copy(update={"started": LIVING.started - 1})
+
+    assert is_gone(before, this_machine())
+    assert not is_gone(LIVING, this_machine())
+
+
+def launched(instance: DagsterInstance, worker: Worker | None) -> DagsterRun:
+    run = create_run_for_test(instance, status=DagsterRunStatus.STARTED)
+    mark(instance, run.run_id, worker)
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found
+
+
+def test_run_monitoring_is_told_of_what_is_gone_and_of_nothing_else() -> None:
+    assert LIVING is not None
+    launcher = LocalRunLauncher()
+    with DagsterInstance.ephemeral() as instance:
+        living = launched(instance, LIVING)
+        rebooted = launched(instance, LIVING.model_copy(update={"boot": "before"}))
+        unmarked = launched(instance, None)
+
+        assert launcher.supports_check_run_worker_health
+        assert launcher.check_run_worker_health(living).status is WorkerStatus.RUNNING
+        assert launcher.check_run_worker_health(unmarked).status is WorkerStatus.RUNNING
+        told = launcher.check_run_worker_health(rebooted)
+        assert told.status is WorkerStatus.FAILED
+        assert f"Its process {os.getpid()} is gone" in str(told.msg)
+
+        assert end_gone_runs(instance) == [rebooted.run_id]
+        statuses = {run.run_id: run.status for run in instance.get_runs()}
+        assert statuses[living.run_id] is statuses[unmarked.run_id] is DagsterRunStatus.STARTED
+        assert statuses[rebooted.run_id] is DagsterRunStatus.FAILURE
+
+
+def test_a_mark_that_cannot_be_read_says_nothing() -> None:
+    with DagsterInstance.ephemeral() as instance:
+        run = create_run_for_test(instance, tags={WORKER_TAG: UNKNOWN})
+
+    assert worker_of(run) is None
