@@ -17,6 +17,7 @@ from functools import partial
 from ut_clips_dagster.archive.records import CLIPS, SESSIONS, SessionRecords
 from ut_clips_dagster.archive.table_copying import copy_table
 from ut_clips_dagster.errors import StorageConflictError, StorageError
+from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.storage.store import CountedStream, Store
 
 COPIED = "copied/"
@@ -187,6 +188,8 @@ class ArchiveCopy:
         return {path: content for path, content in contents if content is not None}
 
     def _content_types(self, session_id: str) -> dict[str, str]:
+        if not is_uuid(session_id):  # a directory of somebody else's
+            return {}
         files = self._records.inspect(session_id).record.clip_files.files
         return {file.storage_path: file.content_type for file in files if file.content_type}
 

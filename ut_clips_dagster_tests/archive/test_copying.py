@@ -195,6 +195,13 @@ def test_a_file_that_is_not_what_its_place_says_is_not_stored(
     assert not copied.is_whole
 
 
+def test_what_is_of_no_session_is_copied_as_it_is(old: LocalStore, new: LocalStore) -> None:
+    old.put_clip("clips/notes/by-hand/film.mp4", [b"film"], "video/mp4")
+    old.update_document("sessions/by-hand/notes.txt", lambda _: b"notes")
+    assert ArchiveCopy(old, new).run().is_whole
+    assert held(new) == held(old)
+
+
 def test_nothing_to_copy_is_said(old: LocalStore, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"There is no archive in .*none: nothing was copied"):
         ArchiveCopy(LocalStore(tmp_path / "none"), old).run()
