@@ -22,10 +22,10 @@ from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 from .invariants import assert_complete, assert_sound
 from .worker import DIED, FINISHED, UNFINISHED, Job, open_store
+from .zygote import Workers
 
 ALL = bool(os.environ.get("UT_CLIPS_ALL_BOUNDARIES"))
 """Else every kind of boundary of a bucket once: each takes two seconds."""
-from .zygote import Workers
 
 CLIPS_PER_SESSION = (2, 1)
 
