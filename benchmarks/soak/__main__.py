@@ -32,7 +32,7 @@ SECOND_TEST_ID = "9e107d9d-3721-4b3f-8a2e-5d0a3b6c1f42"
 SESSION_EVERY_S = 12.0
 EDIT_EVERY_S = 10.0
 KILLS = 10
-BEGIN_WITHIN_S = 300.0
+BEGIN_WITHIN_S = 900.0
 """The processes start, and a first session is archived, before anything is injured."""
 SETTLE_S = 300.0
 """In addition to what the last retry of an injured session and its relisting wait for."""

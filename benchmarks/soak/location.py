@@ -11,7 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 
 SCALE = float(os.environ["SOAK_SCALE"])
-LEAST_INTERVAL_S = 2
+LEAST_INTERVAL_S = 5
 KEEP_RUNS = timedelta(hours=3)
 """Of the schedule, where 14 days are shipped: pruning is to happen within the soak."""
 
