@@ -60,7 +60,11 @@ def _malformed_sessions(stage: Stage) -> Iterator[None]:
     stage.people.session(clips=1)
     entries = (("sessions.0.startTime", "null"), ("sessions.1.sessionId", '"no UUID"'), ("sessions.2", "[]"))
     faults = [_replaced(at, value, Operation.LIST_SESSIONS) for at, value in entries]
-    yield from _faults(*faults)(stage)
+    by_turns = [
+        fault.model_copy(update={"probability": 1 / (len(faults) - number), "seed": number})
+        for number, fault in enumerate(faults)
+    ]
+    yield from _faults(*by_turns)(stage)
 
 
 def _malformed_clips(stage: Stage) -> Iterator[None]:

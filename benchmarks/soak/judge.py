@@ -7,10 +7,11 @@ from hashlib import sha256
 
 from dagster import AssetKey, DagsterInstance, RunsFilter
 
+from benchmarks.soak.injuries import has_small_disk
 from benchmarks.soak.people import People
 from benchmarks.soak.platform import Platform
 from ut_clips_dagster.archive.documents import SessionRecord
-from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.archive.records import CLIPS, SessionRecords
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.run_queue import IN_FLIGHT
@@ -18,6 +19,8 @@ from ut_clips_dagster.simulator import SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
+LEAST_FREE = "10M"
+"""Where the archive has a small disk to fill up; it is 2 GiB otherwise."""
 FOUR = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 
 
@@ -73,7 +76,7 @@ class Judge:
 
     def _files(self) -> Iterator[str]:
         """Every file is one that its clip had, and every clip's newest file is that of its present cut."""
-        for path in self._store.walk("clips/"):
+        for path in self._store.walk(CLIPS):
             if not path.endswith(".mp4"):
                 continue
             clip_uuid = path.split("/")[3].removesuffix(".mp4")
@@ -97,7 +100,8 @@ class Judge:
             yield "a clip has two rows"
 
     def _commands(self) -> Iterator[str]:
-        for words in (("verify", "--read-data"), ("health",), ("status",)):
+        health = ("health", "--free", LEAST_FREE) if has_small_disk(self._platform.archive) else ("health",)
+        for words in (("verify", "--read-data"), health, ("status",)):
             code, output = self._platform.command(*words)
             if code:
                 yield f"ut-clips {' '.join(words)} ends with {code}:\n{output}"

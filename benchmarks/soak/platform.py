@@ -52,7 +52,9 @@ class Platform:
         shipped = (ROOT / "dagster.yaml").read_text()
         if MONITORING not in shipped:
             raise SystemExit("dagster.yaml has another interval of run monitoring: set the soak right.")
-        (self.home / "dagster.yaml").write_text(shipped.replace(MONITORING, f"poll_interval_seconds: {30 / scale:.0f}"))
+        (self.home / "dagster.yaml").write_text(
+            shipped.replace(MONITORING, f"poll_interval_seconds: {max(1, round(30 / scale))}")
+        )
         (folder / "workspace.yaml").write_text(
             f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {self._port}, location_name: ut_clips_dagster}}\n"
         )
