@@ -26,7 +26,7 @@ def serve_gallery(
     """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    store = _store()
+    store = archive_store()
     token = token_of(token_file.expanduser()) if token_file else None
     place = cache.expanduser() if cache else cache_directory()
     with GalleryServer(store, place, host=host, port=port, token=token, allowed_hosts=allowed_hosts) as gallery:
@@ -36,7 +36,8 @@ def serve_gallery(
         ended.wait()
 
 
-def _store() -> Store:
+def archive_store() -> Store:
+    """The archive that UT_CLIPS_ARCHIVE names, without the API's settings."""
     root = load_settings(api=False).archive
     if "://" not in root:
         return LocalStore(Path(root))  # not by the resource: Dagster takes seconds to import
