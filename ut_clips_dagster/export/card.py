@@ -59,7 +59,7 @@ def videofolder_card(facts: Facts, schema: pa.Schema) -> bytes:
         "",
         (
             "`datasets` calls the only split of a dataset `train`; nothing was split here. `clips/<study>/<session>/` "
-            "holds the files, with a poster (`.jpg`) beside a clip that has one; `metadata.parquet` has a row for each clip:"
+            "holds the files, with a poster (`.jpg`) beside a clip that has one; `metadata.parquet` has a row for each:"
         ),
         "",
     ]
@@ -80,9 +80,9 @@ def webdataset_card(facts: Facts, columns: Iterable[tuple[str, str, str]]) -> by
         "",
         (
             'or `datasets.load_dataset("webdataset", data_dir="this/directory")`. A sample is `mp4`, `json` and `vtt` '
-            "(what is said, with times from the clip's start; only its header where nothing is known). The JSON has the "
-            "same keys in each sample and no null: unknown text is empty, an unknown number is -1, yes, no and unknown are 1, "
-            "0 and -1:"
+            "(what is said, with times from the clip's start; only its header where nothing is known). The JSON has "
+            "the same keys in each sample and no null: unknown text is empty, an unknown number is -1; yes, no and "
+            "unknown are 1, 0 and -1:"
         ),
         "",
     ]
@@ -108,8 +108,8 @@ def _card(facts: Facts, data_files: list[str], use: list[str]) -> bytes:
         "",
         (
             "Researchers cut these clips from recorded UserTesting sessions; they were archived by the Results API, "
-            f"and exported on {facts.at:%Y-%m-%d at %H:%M} UTC by {facts.made_by}. Each clip's bytes were compared with "
-            "the checksum taken when it was archived (`crc32c`). The selection:"
+            f"and exported on {facts.at:%Y-%m-%d at %H:%M} UTC by {facts.made_by}. Each clip's bytes were compared "
+            "with the checksum taken when it was archived (`crc32c`). The selection:"
         ),
         "",
         *(f"    {line}" for line in visible(facts.where or "all stored clips").splitlines()),
