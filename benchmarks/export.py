@@ -1,4 +1,6 @@
-"""An export beside `cp -r` of the same clips, in turn: `python -m benchmarks.export [--clips 10000] [--kb 200] [--rounds 3]`.
+"""An export beside `cp -r` of the same clips, in turn.
+
+`python -m benchmarks.export [--clips 10000] [--kb 200] [--rounds 3]`
 
 Both read the page cache and sync nothing; the export also compares each clip's checksum and writes a row for it.
 """
@@ -46,8 +48,9 @@ def make_archive(root: Path, clips: int, size_bytes: int) -> None:
         path = f"clips/{study}/{session}/{clip}.mp4"
         (root / path).write_bytes(content)
         crc32c = base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
-        known = {"session_id": session, "study_uuid": study, "clip_uuid": clip, "status": "STORED", "listed": True,
-                 "storage_path": path, "size_bytes": size_bytes, "crc32c": crc32c, "clip_name": f"Clip {number}"}  # fmt: skip
+        known = {"session_id": session, "study_uuid": study, "clip_uuid": clip, "clip_name": str(number),
+                 "status": "STORED", "listed": True,
+                 "storage_path": path, "size_bytes": size_bytes, "crc32c": crc32c}  # fmt: skip
         rows.append({**dict.fromkeys(SCHEMA.names), **known})
     write_deltalake(str(root / "clip_metadata"), pa.Table.from_pylist(rows, schema=SCHEMA))
 

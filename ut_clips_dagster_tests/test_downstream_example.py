@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from ut_clips_dagster.definitions import build_definitions
-from ut_clips_dagster.partitions import sessions_partitions
+from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable
 from ut_clips_dagster.storage.session_table import as_rows
@@ -35,7 +35,7 @@ def test_clips_per_study_and_week_of_many_partitions(tmp_path: Path, monkeypatch
     monkeypatch.setenv("UT_CLIPS_ARCHIVE", str(tmp_path / "archive"))
     example, joined = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     shown: dict[str, Any] = {}
-    exec(example, shown)  # noqa: S102 - our own page
+    exec(example, shown)
     sessions = [session_rows(number) for number in range(6)]
     table = MetadataTable.of_archive(str(tmp_path / "archive"))
     for rows in sessions:
@@ -46,7 +46,7 @@ def test_clips_per_study_and_week_of_many_partitions(tmp_path: Path, monkeypatch
         dg.Definitions(assets=[shown["clips_per_week"]], resources={"reports": reports}),
     )
     with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions(sessions_partitions.name, [rows[0]["session_id"] for rows in sessions[:5]])
+        instance.add_dynamic_partitions(SESSIONS, [rows[0]["session_id"] for rows in sessions[:5]])
         job = definitions.resolve_implicit_global_asset_job_def()
         result = job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("clips_per_week")])
     (made,) = result.asset_materializations_for_node("clips_per_week")
@@ -59,5 +59,5 @@ def test_clips_per_study_and_week_of_many_partitions(tmp_path: Path, monkeypatch
         (STUDIES[0], "2026-03-02", "2", "4", "2.0"),
         (STUDIES[1], "2026-03-02", "2", "4", "2.0"),  # of three sessions one is no partition
     ]
-    exec(joined, shown)  # noqa: S102
+    exec(joined, shown)
     dg.Definitions.validate_loadable(shown["defs"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ut_clips_dagster.cli.console import console, errors, say
-from ut_clips_dagster.cli.gallery import archive_store
+from ut_clips_dagster.cli.platform import archive_store
 from ut_clips_dagster.cli.sql_engine import connected
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.export.report import MB, Order, Report
@@ -62,7 +62,9 @@ def _tell(report: Report, order: Order) -> None:
 def _shown() -> Iterator[Callable[[int, int], Callable[[int, int], None]]]:
     """A bar of bytes, and the number of clips, from when it is known how many there are."""
     columns = (TextColumn("Clips {task.fields[clips]:,} of {task.fields[all]:,}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as progress:
 
         def begin(clips: int, size_bytes: int) -> Callable[[int, int], None]:
             task = progress.add_task("", total=size_bytes, clips=0, all=clips)

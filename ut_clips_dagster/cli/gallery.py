@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.platform import archive_store
 from ut_clips_dagster.gallery.guard import token_of
 from ut_clips_dagster.gallery.server import GalleryServer
-from ut_clips_dagster.settings import load_settings
-from ut_clips_dagster.storage.local import LocalStore
-from ut_clips_dagster.storage.store import Store
 
 
 def serve_gallery(
@@ -34,16 +32,6 @@ def serve_gallery(
         console.print(f"  {gallery.address}", markup=False, highlight=False, soft_wrap=True)
         console.print("Whoever has this address can watch every clip. Ctrl+C ends it.")
         ended.wait()
-
-
-def archive_store() -> Store:
-    """The archive that UT_CLIPS_ARCHIVE names, without the API's settings."""
-    root = load_settings(api=False).archive
-    if "://" not in root:
-        return LocalStore(Path(root))  # not by the resource: Dagster takes seconds to import
-    from ut_clips_dagster.cli.platform import archive_settings
-
-    return archive_settings().store()
 
 
 def cache_directory() -> Path:

@@ -102,7 +102,7 @@ class Copier:
         self._link = link
         self.problems: dict[Clip, str] = {}
         self.without_poster: set[Clip] = set()
-        self.copied = 0
+        self.copied: set[Clip] = set()
 
     def copy(self, clips: Sequence[Clip]) -> None:
         """Carry over what the target does not hold."""
@@ -117,7 +117,7 @@ class Copier:
             if problem:
                 self.problems[clip] = problem
                 return
-            self.copied += 1
+            self.copied.add(clip)
         self._copy_poster(clip)
         self._carrier.progress(1, 0)
 

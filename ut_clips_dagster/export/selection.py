@@ -96,7 +96,7 @@ class Selection:
                         if key != last and row["status"] == STORED and row["session_id"] in documented:
                             selection._add(number, row)
                         number, last = number + 1, key
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException) as error:  # the second: what fails once the answer flows
             raise ClipsError(f"The selection failed: {error}") from None
         return selection
 

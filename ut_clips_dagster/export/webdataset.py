@@ -114,7 +114,7 @@ def _write(work: Work, shards: Sequence[Shard]) -> None:
             part.unlink()
 
     work.carrier.each(write, shards)
-    work.copied += sum(len(shard.samples) for shard in shards) - len(problems)
+    work.copied.update(sample.clip for shard in shards for sample in shard.samples)
     work.leave_out(problems)
 
 

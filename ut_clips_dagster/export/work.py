@@ -33,7 +33,7 @@ class Work:
         self.order = order
         self.carrier = Carrier(store, progress)
         self.removed = 0
-        self.copied = 0
+        self.copied: set[Clip] = set()
 
     def retire(self, wanted: AbstractSet[str], before: Collection[str]) -> None:
         """Remove what is not wanted any more.
@@ -49,7 +49,7 @@ class Work:
 
     def settle(self, copier: Copier) -> None:
         """What became of the clips: those that could not be carried over are left out."""
-        self.copied += copier.copied
+        self.copied |= copier.copied
         self.leave_out(copier.problems)
         gone = self.gone()
         self.selection.without(gone)
@@ -105,8 +105,8 @@ def export(
         finally:
             (target.home / SELECTED).unlink(missing_ok=True)
     clips = selection.clips
-    sessions = len({clip.session_id for clip in clips})
-    return Report(len(clips), sessions, total_bytes(clips), work.copied, work.removed, selection.left_out)
+    sessions, copied = len({clip.session_id for clip in clips}), len(work.copied.intersection(clips))
+    return Report(len(clips), sessions, total_bytes(clips), copied, work.removed, selection.left_out)
 
 
 def _check(store: Store, order: Order, kind: str) -> None:

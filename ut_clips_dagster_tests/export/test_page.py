@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 def index(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page's address."""
     root = tmp_path_factory.mktemp("a page, with ünïcode & #5%")
-    store = LocalStore(root / "archive")
+    store = LocalStore(tmp_path_factory.mktemp("archive"))
     fill(store, [Session(1, [SILENT]), Session(5, [CHECKOUT, INJECTED])], real=True)
     run(store, root / "page", "page")
     return (root / "page" / "index.html").as_uri()
