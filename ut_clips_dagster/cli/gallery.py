@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ut_clips_dagster.cli.console import console
-from ut_clips_dagster.cli.platform import archive_store
 from ut_clips_dagster.gallery.guard import token_of
 from ut_clips_dagster.gallery.server import GalleryServer
+from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.store import Store
 
 
 def serve_gallery(
@@ -24,7 +26,7 @@ def serve_gallery(
     """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    store = archive_store()
+    store = _store()
     token = token_of(token_file.expanduser()) if token_file else None
     place = cache.expanduser() if cache else cache_directory()
     with GalleryServer(store, place, host=host, port=port, token=token, allowed_hosts=allowed_hosts) as gallery:
@@ -32,6 +34,15 @@ def serve_gallery(
         console.print(f"  {gallery.address}", markup=False, highlight=False, soft_wrap=True)
         console.print("Whoever has this address can watch every clip. Ctrl+C ends it.")
         ended.wait()
+
+
+def _store() -> Store:
+    root = load_settings(api=False).archive
+    if "://" not in root:
+        return LocalStore(Path(root))  # not by the resource: Dagster takes seconds to import
+    from ut_clips_dagster.cli.platform import archive_settings
+
+    return archive_settings().store()
 
 
 def cache_directory() -> Path:

@@ -128,11 +128,3 @@ def store_of(root: str) -> Store:
     if "://" not in root:
         return LocalStore(Path(root))
     return archive_settings().store()
-
-
-def archive_store() -> Store:
-    """The archive that UT_CLIPS_ARCHIVE names, without the API's settings."""
-    root = load_settings(api=False).archive
-    if "://" not in root:
-        return LocalStore(Path(root))  # not by the resource: Dagster takes seconds to import
-    return archive_settings().store()
