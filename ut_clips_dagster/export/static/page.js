@@ -1,5 +1,6 @@
 // Search, posters, player and transcript over CLIPS (data.js). One classic script: a page on disk may load neither
 // modules nor data. Everything that people wrote becomes a text node, never markup.
+(() => {
 "use strict";
 
 const AT_ONCE = 60;
@@ -206,3 +207,4 @@ addEventListener("keydown", (event) => {
 });
 find();
 follow();
+})();
