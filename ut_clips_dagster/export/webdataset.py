@@ -124,16 +124,17 @@ def _rows(work: Work, shard: Shard) -> Iterator[tuple[Sample, Mapping[str, Any]]
 
 
 def _add(carrier: Carrier, tar: tarfile.TarFile, sample: Sample, row: Mapping[str, Any]) -> str | None:
-    """Put a sample into a shard; one whose clip is not as recorded is taken back."""
+    """Put a sample into a shard; one whose clip is not as recorded is taken back.
+
+    The clip goes past `tar.addfile`, which would want to know its bytes before they are compared.
+    """
     assert tar.fileobj is not None  # noqa: S101 - it is open
     begun = tar.offset
-    tar.addfile(_entry(f"{sample.key}.mp4", sample.clip.size_bytes))
+    tar.fileobj.write(_entry(f"{sample.key}.mp4", sample.clip.size_bytes).tobuf(tarfile.PAX_FORMAT))
     problem = carrier.carry(sample.clip, tar.fileobj)  # type: ignore[arg-type]
     if problem:
         tar.fileobj.seek(begun)
         tar.fileobj.truncate()  # type: ignore[attr-defined]
-        tar.offset = begun
-        tar.members.pop()  # type: ignore[attr-defined]
         return problem
     tar.fileobj.write(bytes(-sample.clip.size_bytes % tarfile.BLOCKSIZE))
     tar.offset = tar.fileobj.tell()

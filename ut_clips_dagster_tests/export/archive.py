@@ -14,9 +14,7 @@ from ut_clips_dagster_tests.gallery.archive import Archive, Clip, Session
 
 SESSIONS = [
     Session(0, [Clip("no media, no transcript", start_ms=n) for n in range(6)]),
-    Session(
-        1, [Clip("Ünïcode\u2028\x00 </script>", "d", [(0, "hi <b> & --> there")]), Clip("quiet", start_ms=2)]
-    ),
+    Session(1, [Clip("Ünïcode\u2028\x00 </script>", "d", [(0, "hi <b> & --> there")]), Clip("quiet", start_ms=2)]),
     Session(2, [Clip("no poster", poster=False, sound=False), Clip("failed", status="ERROR", error="x", start_ms=3)]),
 ]
 """Nine stored clips of three sessions."""
