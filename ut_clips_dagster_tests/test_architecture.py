@@ -13,13 +13,14 @@ import pytest
 import ut_clips_dagster
 
 PACKAGE = Path(ut_clips_dagster.__file__).parent
-INNER = ("results_api", "archive", "storage", "gallery", "health", "media", "simulator", "transcripts")
+INNER = ("results_api", "archive", "storage", "export", "gallery", "health", "media", "simulator", "transcripts")
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "plain_text", "results_api"},
     "storage": {"errors", "storage"},
     "archive": {"errors", "archive", "results_api", "storage"},
     "media": {"errors", "archive", "media", "results_api", "storage"},
     "gallery": {"errors", "gallery", "storage"},
+    "export": {"errors", "archive", "export", "gallery", "plain_text", "storage"},
     "simulator": {"simulator"},
     "health": {"errors", "archive", "results_api", "storage", "health"},
     "transcripts": {"errors", "archive", "results_api", "storage", "transcripts"},
