@@ -12,7 +12,7 @@ import pytest
 import ut_clips_dagster
 
 PACKAGE = Path(ut_clips_dagster.__file__).parent
-INNER = ("results_api", "archive", "storage", "gallery", "health", "media", "simulator", "transcripts")
+INNER = ("results_api", "archive", "storage", "gallery", "health", "media", "simulator", "transcripts", "warehouse")
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "plain_text", "results_api"},
     "storage": {"errors", "storage"},
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "gallery": {"errors", "gallery", "storage"},
     "simulator": {"simulator"},
     "health": {"errors", "archive", "results_api", "storage", "health"},
+    "warehouse": {"errors", "storage", "warehouse"},
     "transcripts": {"errors", "archive", "results_api", "storage", "transcripts"},
 }
 

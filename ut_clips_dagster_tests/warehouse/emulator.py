@@ -31,7 +31,7 @@ REQUIREMENTS = (
     "numpy",
 )
 LOAD_SPATIAL = "from duckdb_extensions import import_extension; import_extension('spatial')"
-INSTALL_S, START_S = 240, 60
+INSTALL_S, START_S = 600, 200
 
 
 def environment() -> Path:

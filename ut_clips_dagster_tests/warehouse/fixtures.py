@@ -27,7 +27,7 @@ def bigquery_environment(bigquery_url: tuple[str, str], monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def client(bigquery_environment: None) -> Iterator[bigquery.Client]:
+def client(bigquery_environment: None) -> Iterator[bigquery.Client]:  # noqa: ARG001 - the environment
     with bigquery.Client(project=PROJECT) as client:
         yield client
 
