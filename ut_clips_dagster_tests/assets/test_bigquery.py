@@ -1,4 +1,4 @@
-"""`bigquery/…` in Dagster: off until a dataset is named, by itself after its tables changed, one bad thing told once."""
+"""`bigquery/…` in Dagster: off until a dataset is named, then by itself after its tables changed."""
 
 from __future__ import annotations
 
