@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_process_executor
-from dagster_gcp import GCSResource
+from dagster_gcp import BigQueryResource, GCSResource
 
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
+from ut_clips_dagster.assets.bigquery import publications
 from ut_clips_dagster.assets.clip_media import CLIP_MEDIA_FOLLOWS
 from ut_clips_dagster.assets.clip_transcripts import CLIP_TRANSCRIPTS
 from ut_clips_dagster.assets.follow_on import FollowOn
@@ -32,7 +33,13 @@ JOB = "archive_clips"
 
 def follow_ons(settings: Settings) -> list[FollowOn]:
     """What follows on the clips, in the order in which `ut-clips archive` makes it."""
-    return [CLIP_MEDIA_FOLLOWS, *([SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else [])]
+    transcripts = [SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else []
+    published = settings.bigquery_dataset
+    return [
+        CLIP_MEDIA_FOLLOWS,
+        *transcripts,
+        *(publications(bigquery_resource(settings), published, bool(transcripts)) if published else ()),
+    ]
 
 
 def settings_or_placeholder() -> Settings:
@@ -70,6 +77,11 @@ def archive_resource(settings: Settings) -> ArchiveResource:
     )
 
 
+def bigquery_resource(settings: Settings) -> BigQueryResource:
+    """BigQuery, by application default credentials; jobs run in, and are paid by, the project of the dataset."""
+    return BigQueryResource(project=settings.bigquery_dataset.rpartition(".")[0] or None)
+
+
 def build_definitions(settings: Settings) -> Definitions:
     """The whole code location for these settings."""
     job = define_asset_job(
@@ -83,7 +95,7 @@ def build_definitions(settings: Settings) -> Definitions:
             f.job_name,
             AssetSelection.assets(f.asset),
             description=f"Makes {f.name} of sessions.",
-            tags={FOLLOW_ON_TAG: f.name},
+            tags={FOLLOW_ON_TAG: f.turn},
         )
         for f in following
     ]
@@ -108,6 +120,7 @@ def build_definitions(settings: Settings) -> Definitions:
                 poll_max_attempts=settings.poll_max_attempts,
             ),
             "archive": archive,
+            **({"bigquery": bigquery_resource(settings)} if settings.bigquery_dataset else {}),
             IO_MANAGER: ClipMetadataIOManager(archive=archive),
         },
     )

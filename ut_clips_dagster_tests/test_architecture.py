@@ -13,7 +13,8 @@ import pytest
 import ut_clips_dagster
 
 PACKAGE = Path(ut_clips_dagster.__file__).parent
-INNER = ("results_api", "archive", "storage", "export", "gallery", "health", "media", "simulator", "transcripts")
+ROOMS = ("export", "gallery", "health", "media", "simulator", "transcripts", "warehouse")
+INNER = ("results_api", "archive", "storage", *ROOMS)
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "plain_text", "results_api"},
     "storage": {"errors", "storage"},
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "export": {"errors", "archive", "export", "gallery", "plain_text", "storage"},
     "simulator": {"simulator"},
     "health": {"errors", "archive", "results_api", "storage", "health"},
+    "warehouse": {"errors", "storage", "warehouse"},
     "transcripts": {"errors", "archive", "results_api", "storage", "transcripts"},
 }
 
