@@ -130,7 +130,7 @@ class Dataset:
             schema=schema,
             write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
         )
-        config.parquet_options = bigquery.ParquetOptions()
+        config.parquet_options = bigquery.ParquetOptions()  # type: ignore[no-untyped-call]
         config.parquet_options.enable_list_inference = True  # else a list is a record with a column `list`
         file = io.BytesIO()
         pq.write_table(rows, file)

@@ -29,7 +29,7 @@ def _field(field: pa.Field) -> SchemaField:
         kind, mode = kind.value_type, "REPEATED"
     nested = schema_of(kind) if pa.types.is_struct(kind) else ()
     name = "RECORD" if nested else _TYPES[kind]
-    return SchemaField(field.name, name, mode, description=comment_of(field), fields=nested)
+    return SchemaField(field.name, name, mode, description=comment_of(field) or "", fields=nested)
 
 
 def merged(there: Sequence[SchemaField], ours: Sequence[SchemaField]) -> list[SchemaField]:
