@@ -162,7 +162,7 @@ def test_a_key_that_is_no_session_stops_no_tick(platform: TestPlatform) -> None:
 
     result = tick(platform, "late_clips")
 
-    assert [request.partition_key for request in result.run_requests or ()] == [session]
+    assert [sessions_to_relist(request.run_config) for request in result.run_requests or ()] == [[session]]
 
 
 def test_a_deleted_partition_hides_no_other_and_is_not_asked_for(platform: TestPlatform) -> None:
@@ -178,7 +178,7 @@ def test_a_deleted_partition_hides_no_other_and_is_not_asked_for(platform: TestP
 
     second = tick(platform, "late_clips", first.cursor)
 
-    assert [request.partition_key for request in second.run_requests or ()] == [new]
+    assert [sessions_to_relist(request.run_config) for request in second.run_requests or ()] == [[new]]
     assert not set(keys[:3]) & set(Cursor.read(second.cursor).due)
 
 
