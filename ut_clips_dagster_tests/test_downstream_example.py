@@ -35,7 +35,7 @@ def test_clips_per_study_and_week_of_many_partitions(tmp_path: Path, monkeypatch
     monkeypatch.setenv("UT_CLIPS_ARCHIVE", str(tmp_path / "archive"))
     example, joined = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     shown: dict[str, Any] = {}
-    exec(example, shown)
+    exec(compile(example, str(PAGE), "exec", dont_inherit=True), shown)
     sessions = [session_rows(number) for number in range(6)]
     table = MetadataTable.of_archive(str(tmp_path / "archive"))
     for rows in sessions:

@@ -22,7 +22,7 @@ NAMES = {"bigquery/clip_metadata", "bigquery/clip_media", "bigquery/clip_transcr
 
 
 def test_nothing_is_published_until_a_dataset_is_named() -> None:
-    settings = placeholder_settings()
+    settings = placeholder_settings().model_copy(update={"transcripts": True})
     keys = {spec.key.to_user_string() for spec in build_definitions(settings).resolve_all_asset_specs()}
     assert not any(key.startswith("bigquery") for key in keys)
 

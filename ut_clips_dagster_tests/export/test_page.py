@@ -14,7 +14,7 @@ from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.export import page as page_format
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster_tests.gallery.archive import Clip, Session
-from ut_clips_dagster_tests.gallery.browser import axe_script, chromium, violations
+from ut_clips_dagster_tests.gallery.browser import axe_script, chromium, until, violations
 
 from .archive import SESSIONS, fill, run
 
@@ -68,11 +68,12 @@ def test_search_open_play_and_seek_from_disk(page: Page, index: str) -> None:
     expect(page.locator(".card .moment")).to_have_text("0:04 Hmm, I would hesitate here")
     assert page.locator(".card img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 480
     page.locator(".card a").press("Enter")
-    page.wait_for_function("document.querySelector('video')?.currentTime >= 4")
+    until(page, "document.querySelector('video')?.currentTime >= 4")
     page.get_by_role("button", name="and look for the total").click()
-    page.wait_for_function("document.querySelector('video').currentTime >= 8")
+    until(page, "document.querySelector('video').currentTime >= 8")
     expect(page.locator("#lines button[aria-current]")).to_have_text("0:08Participantand look for the total")
-    assert page.evaluate("document.querySelector('video').textTracks[0].cues.length") == 3
+    page.evaluate("() => { document.querySelector('video').textTracks[0].mode = 'hidden'; }")  # off until asked for
+    until(page, "document.querySelector('video').textTracks[0].cues?.length === 3")
     page.keyboard.press("Escape")
     expect(page.locator(".card a")).to_be_focused()
     page.goto(f"{index}#clip/{Session(1, [SILENT]).id}/{SILENT.uuid}")
