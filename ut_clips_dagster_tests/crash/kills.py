@@ -133,7 +133,7 @@ def prove(folder: Path, kills: int, seed: int = 0) -> Proof:
         assert archive.look() == everything
         _asked(world, recorded, asked)
         left = unrecorded(archive.store, set(archive.known))
-    assert [path for path in left if path.endswith(".mp4")] == []  # verify knows what is made of the clips
+        assert [path for path in left if path.endswith(".mp4")] == []  # verify knows what is made of the clips
         assert len(archive.known) == len(everything)
     proof.clips, proof.sessions = len(everything), len(world.clips)
     proof.media_requests = sum(asked.values())
