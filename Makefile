@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 INSTALL := $(BIN)/python -m pip install -qq --no-deps --no-compile
 ARGS ?=
 
-.PHONY: setup setup-dev demo test proof dev lint format lock
+.PHONY: setup setup-dev demo test proof dev lint format lock screenshots
 
 setup: $(STAMP)
 
@@ -41,6 +41,9 @@ dev: setup  ## Dagster on your own settings (.env); DAGSTER_HOME is .dagster/
 	mkdir -p .dagster && cp dagster.yaml .dagster/dagster.yaml
 	$(BIN)/ut-clips check-settings
 	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dagster dev
+
+screenshots: setup-dev  ## The README's pictures, docs/images/: needs /usr/bin/chromium
+	$(BIN)/python -m docs.screenshots
 
 format: setup-dev
 	$(BIN)/ruff format .
