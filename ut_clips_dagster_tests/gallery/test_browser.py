@@ -142,10 +142,17 @@ def test_a_link_into_a_search_opens_among_what_it_finds_however_late_that_comes(
         page.reload()
         expect(page.locator("#position")).to_have_text("1 of 1")
         expect(page.locator("#lines mark")).to_have_text("page")
-        page.goto(f"{gallery.url}/{clip_hash(OLDER, CHECKOUT)}")
+
+
+def test_a_clip_that_is_not_here_says_so_and_leads_to_the_others(browser: Browser, gallery: GalleryServer) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{gallery.url}/?token={TOKEN}{clip_hash(OLDER, CHECKOUT)}")
         expect(page.locator("#player-title")).to_have_text("This clip is not here")
         expect(page.locator("#previous")).to_be_disabled()
         expect(page.locator("#close")).to_be_focused()
+        page.locator("#next").click()
+        expect(page.locator("#player-title")).to_have_text(CHECKOUT.name or "")
 
 
 def test_keys_lead_to_the_next_and_the_previous_clip_and_back_to_the_card(
