@@ -5,11 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
-    AssetCheckResult,
-    AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
-    AssetKey,
     AssetSpec,
     DagsterInstance,
     MetadataValue,
@@ -20,7 +17,7 @@ from dagster import (
     multi_asset,
 )
 
-from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, RunEvent, materialize_each
+from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.specs import GROUP, OWNERS
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, is_archiving
 from ut_clips_dagster.partitions import sessions
@@ -34,7 +31,9 @@ from ut_clips_dagster.transcripts.shelf import TranscriptShelf
 from ut_clips_dagster.transcripts.webvtt_text import Transcript, read_transcript
 
 NAME = "session_transcripts"
-READABLE = "transcript_readable"
+READABLE = AssetCheckSpec(
+    "transcript_readable", asset=NAME, description="Every cue of the stored transcripts can be read."
+)
 MAX_SHOWN = 20
 SPEAKERS = TableSchema(
     [TableColumn("speaker", "string"), TableColumn("cues", "int"), TableColumn("words", "int"),
@@ -60,7 +59,7 @@ SPEAKERS = TableSchema(
             skippable=True,
         )
     ],
-    check_specs=[AssetCheckSpec(READABLE, asset=NAME, description="Every cue of the stored transcripts can be read.")],
+    check_specs=[READABLE],
     backfill_policy=BACKFILL,
     pool=FOLLOW_ON_POOL,
 )
@@ -84,7 +83,7 @@ def session_transcripts(
             context,
             NAME,
             make,
-            lambda session_ids: _check(shelf, session_ids),
+            (READABLE, lambda session_ids: _problems(shelf, session_ids)),
             gives_way=lambda: clips_come_first(context.instance, context.run.run_id),
         )
     shelf.table.compact()
@@ -139,19 +138,9 @@ def _speakers(transcript: Transcript) -> list[TableRecord]:
     ]
 
 
-def _check(shelf: TranscriptShelf, session_ids: Sequence[str]) -> Iterator[AssetCheckResult]:
+def _problems(shelf: TranscriptShelf, session_ids: Sequence[str]) -> Problems:
     documents = {session_id: shelf.transcripts.read(session_id) for session_id in session_ids}
-    problems = [
-        f"Session {s}: {document.problem}" for s, document in documents.items() if document and document.problem
-    ]
-    yield AssetCheckResult(
-        asset_key=AssetKey(NAME),
-        check_name=READABLE,
-        passed=not problems,
-        severity=AssetCheckSeverity.WARN,
-        description="\n".join(problems[:MAX_SHOWN]) or f"All well in {len(session_ids)} session(s).",
-        metadata={"sessions": len(session_ids), "problems": len(problems)},
-    )
+    return {s: [document.problem] for s, document in documents.items() if document and document.problem}
 
 
 def _lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:

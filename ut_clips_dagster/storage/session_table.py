@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import tenacity
@@ -40,6 +40,7 @@ STATISTICS = "delta.dataSkippingStatsColumns"
 COMMENT = "comment"
 """Name of a column's metadata that Delta readers show as its comment."""
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 _DTYPES: dict[pa.DataType, Any] = {
     pa.string(): "string",
     pa.int64(): "Int64",
@@ -222,7 +223,7 @@ class SessionTable:
             predicate = f"session_id in ({', '.join(map(_quoted, sessions))})"
         write_deltalake(
             table,
-            dataset.to_table(filter=condition).sort_by("session_id"),
+            checked(dataset.to_table(filter=condition)).sort_by("session_id"),
             mode="overwrite",
             predicate=predicate,
             target_file_size=COMPACT_TO_BYTES,
@@ -241,7 +242,7 @@ class SessionTable:
     ) -> pa.Table:
         """The same as an Arrow table: of hundreds of thousands of rows quicker than as a DataFrame."""
         try:
-            return table.to_table(filter=condition, columns=list(columns) if columns else None)
+            return checked(table.to_table(filter=condition, columns=list(columns) if columns else None))
         except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
             raise self._error("read", error) from error
 
@@ -337,6 +338,16 @@ def found_table(archive_uri: str, name: str) -> SessionTable | None:
     }
     kind: type[SessionTable] = type("FoundTable", (SessionTable,), members)
     return kind(archive_uri)
+
+
+def checked(rows: Rows) -> Rows:
+    """The same rows, once their texts are known to be UTF-8: a damaged file may hold others, and Arrow does not look.
+
+    Raises:
+        pa.ArrowInvalid: they are not.
+    """
+    rows.validate(full=True)
+    return rows
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -79,6 +79,8 @@ def test_clips_come_first(platform: TestPlatform) -> None:
     assert run.success
     assert requests(platform) == 0
     assert platform.materialized(TRANSCRIPTS) == set()
+    (check,) = run.get_asset_check_evaluations()
+    assert check.description == f"{len(keys)} of {len(keys)} session(s) were not looked at in this run."
     platform.instance.report_run_canceled(archiving)
     assert make(platform, TRANSCRIPTS, keys[:1]).success
     assert platform.materialized(TRANSCRIPTS) == {keys[0]}
