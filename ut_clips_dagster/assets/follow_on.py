@@ -22,6 +22,7 @@ from dagster import (
     AssetObservation,
     AssetsDefinition,
     BackfillPolicy,
+    DagsterInstance,
     Failure,
     MaterializeResult,
 )
@@ -64,6 +65,8 @@ class FollowOn:
     """How often the sensor asks what all known sessions lack: what failed, and what no event told of."""
     batch: int = BATCH
     """Sessions in one run that the sensor requests."""
+    waits: Callable[[DagsterInstance], bool] = lambda _: False
+    """While true, the sensor requests nothing; after that it looks through all sessions."""
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """`session_transcripts`: what is said in each session, fetched with what the clips leave of the request budget."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -35,6 +36,9 @@ READABLE = AssetCheckSpec(
     "transcript_readable", asset=NAME, description="Every cue of the stored transcripts can be read."
 )
 MAX_SHOWN = 20
+PATIENCE_S = 120.0
+"""So long a run that a sensor requested waits for clips to be archived; then its sessions are left to a later one."""
+LOOK_EVERY_S = 1.0
 SPEAKERS = TableSchema(
     [TableColumn("speaker", "string"), TableColumn("cues", "int"), TableColumn("words", "int"),
      TableColumn("seconds", "float")]
@@ -84,15 +88,36 @@ def session_transcripts(
             NAME,
             make,
             (READABLE, lambda session_ids: _problems(shelf, session_ids)),
-            gives_way=lambda: clips_come_first(context.instance, context.run.run_id),
+            gives_way=lambda: gives_way(context.instance, context.run.run_id, PATIENCE_S if in_background else 0.0),
         )
     shelf.table.compact()
 
 
-def clips_come_first(instance: DagsterInstance, run_id: str) -> bool:
-    """Whether another run archives clips, or waits to: the request budget is theirs."""
+def clips_come_first(instance: DagsterInstance, but: str = "") -> bool:
+    """Whether a run archives clips, or waits to: the request budget is theirs.
+
+    Args:
+        instance: where to look.
+        but: ID of a run that does not count.
+    """
     runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
-    return any(run.run_id != run_id and is_archiving(run) for run in runs)
+    return any(run.run_id != but and is_archiving(run) for run in runs)
+
+
+def gives_way(
+    instance: DagsterInstance,
+    run_id: str,
+    patience_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Whether other runs still archive clips after so many seconds; it returns as soon as none does."""
+    give_up_at = clock() + patience_s
+    while clips_come_first(instance, but=run_id):
+        if clock() >= give_up_at:
+            return True
+        sleep(LOOK_EVERY_S)
+    return False
 
 
 def _metadata(shelf: TranscriptShelf, session_id: str, fetched: Fetched) -> Mapping[str, Any]:
@@ -147,5 +172,5 @@ def _lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set
     return without_transcript(archive.table(), TranscriptShelf(archive.store()).table, session_ids, now_utc())
 
 
-SESSION_TRANSCRIPTS = FollowOn(session_transcripts, after=(CLIP_FILES,), lacking=_lacking)
+SESSION_TRANSCRIPTS = FollowOn(session_transcripts, after=(CLIP_FILES,), lacking=_lacking, waits=clips_come_first)
 """A recheck of late clips logs `clip_files` anew: so an absent transcript is asked for again on that schedule."""

@@ -164,6 +164,16 @@ class SessionTable:
         condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
         return self.fetch(table, condition, columns)
 
+    def columns(self, session_ids: Sequence[str] | None, names: Sequence[str]) -> pa.Table:
+        """The same as an Arrow table: of hundreds of thousands of rows quicker than as a DataFrame."""
+        table = self.arrow()
+        if table is None:
+            return self.schema.empty_table().select(list(names))
+        import pyarrow.dataset as ds
+
+        condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self.fetch_arrow(table, condition, names)
+
     def arrow(self) -> ds.Dataset | None:
         """The table as an Arrow dataset, for queries; None when nothing was written yet."""
         table = self._open()
@@ -240,7 +250,7 @@ class SessionTable:
     def fetch_arrow(
         self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None
     ) -> pa.Table:
-        """The same as an Arrow table: of hundreds of thousands of rows quicker than as a DataFrame."""
+        """The same as an Arrow table."""
         try:
             return checked(table.to_table(filter=condition, columns=list(columns) if columns else None))
         except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
