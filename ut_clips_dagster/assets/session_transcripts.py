@@ -24,6 +24,7 @@ from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, is_archiving
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.results_api.pacing import Operation
 from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, IN_FLIGHT
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 from ut_clips_dagster.transcripts.fetch import Fetched, fetch_transcript
@@ -78,18 +79,18 @@ def session_transcripts(
 
         def make(session_id: str) -> Mapping[str, Any]:
             nonlocal left
-            # spent at a window's end, where archiving runs that begin meanwhile have left it over
-            api.pacer.shared.spread = in_background or left > api.pacer.available()
             left -= 1
             return _metadata(shelf, session_id, fetch_transcript(api, shelf, records.read(session_id), now_utc()))
 
-        yield from materialize_each(
-            context,
-            NAME,
-            make,
-            (READABLE, lambda session_ids: _problems(shelf, session_ids)),
-            gives_way=lambda: gives_way(context.instance, context.run.run_id, PATIENCE_S if in_background else 0.0),
-        )
+        def left_to_later() -> bool:
+            # spent at a window's end, where archiving runs that begin meanwhile have left it over; that is waited for
+            # here, so that such a run is seen before the request is sent
+            api.pacer.shared.spread = in_background or left > api.pacer.available()
+            time.sleep(api.pacer.delay_s(Operation.GET_TRANSCRIPT))
+            return gives_way(context.instance, context.run.run_id, PATIENCE_S if in_background else 0.0)
+
+        check = (READABLE, lambda session_ids: _problems(shelf, session_ids))
+        yield from materialize_each(context, NAME, make, check, gives_way=left_to_later)
     shelf.table.compact()
 
 
