@@ -1,6 +1,6 @@
 """Which sessions lack a transcript, or the transcripts of their clips: from the tables alone, whatever their number.
 
-In Arrow: of 300,000 rows it takes a tenth of what pandas takes.
+In Arrow, which takes about half of the time that pandas takes of 300,000 rows.
 """
 
 from __future__ import annotations
