@@ -14,12 +14,15 @@ from typing import Any
 
 from dagster import (
     AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
     AssetExecutionContext,
     AssetKey,
     AssetMaterialization,
     AssetObservation,
     AssetsDefinition,
     BackfillPolicy,
+    DagsterInstance,
     Failure,
     MaterializeResult,
 )
@@ -37,9 +40,14 @@ BACKFILL = BackfillPolicy.multi_run(100)
 BATCH = 50
 """Sessions in one run that a sensor requests."""
 
+MAX_TOLD = 50
+"""Lines of a check's description."""
+
 TIME_USED_UP = "Not begun, as the run's time is used up. The sensor requests it again."
 
 RunEvent = MaterializeResult[Any] | AssetCheckResult
+Problems = Mapping[str, Sequence[str]]
+"""What is wrong, in words, by session; a session without problems may be left out."""
 Lacking = Callable[[ArchiveResource, Sequence[str] | None], set[str]]
 """Which of these sessions (of all when None) lack it, and could have it now. It asks the archive's tables, not Dagster,
 and must be quick with 100,000 sessions: it is called at most once a tick."""
@@ -57,6 +65,8 @@ class FollowOn:
     """How often the sensor asks what all known sessions lack: what failed, and what no event told of."""
     batch: int = BATCH
     """Sessions in one run that the sensor requests."""
+    waits: Callable[[DagsterInstance], bool] = lambda _: False
+    """While true, the sensor requests nothing; after that it looks through all sessions."""
 
     @property
     def name(self) -> str:
@@ -83,7 +93,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
     context: AssetExecutionContext,
     name: str,
     make: Callable[[str], Mapping[str, Any]],
-    checks: Callable[[list[str]], Iterator[AssetCheckResult]] | None = None,
+    check: tuple[AssetCheckSpec, Callable[[list[str]], Problems]] | None = None,
     *,
     gives_way: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -96,7 +106,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         context: of the run.
         name: of the asset.
         make: makes one session's, and returns the metadata of its materialization; raises ClipsError.
-        checks: yields the selected checks' results, over what is there of these sessions.
+        check: the asset's check, and what is wrong with sessions that were made in this run.
         gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
         clock: monotonic seconds.
     """
@@ -121,8 +131,9 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
             context.log_event(AssetMaterialization(asset_key, partition=key, metadata=metadata))
     if made and not batch:
         yield MaterializeResult(asset_key=asset_key, metadata=made[keys[0]])
-    if checks and context.selected_asset_check_keys:  # Dagster wants results of every run, also of one that gave way
-        yield from checks([key for key in keys if is_uuid(key)])
+    if check and context.selected_asset_check_keys:  # Dagster wants a result of every run, also of one that gave way
+        spec, problems = check
+        yield _check_result(spec, problems(list(made)), len(made), len(keys))
     if errors:
         raise _failure(name, errors, len(keys))
     if batch and _others_selected(context, name):
@@ -139,6 +150,21 @@ def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, An
         return make(key)
     except ClipsError as error:
         return str(error)
+
+
+def _check_result(spec: AssetCheckSpec, problems: Problems, looked_at: int, of: int) -> AssetCheckResult:
+    """A warning at most: what is wrong changes nothing of the clips."""
+    lines = [f"Session {session_id}: {text}" for session_id, texts in problems.items() for text in texts]
+    left_out = [f"{of - looked_at} of {of} session(s) were not looked at in this run."] if looked_at < of else []
+    well = [f"All well in {looked_at} session(s)."] if looked_at and not lines else []
+    return AssetCheckResult(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=not lines,
+        severity=AssetCheckSeverity.WARN,
+        description="\n".join([*lines[:MAX_TOLD], *well, *left_out]),
+        metadata={"sessions": looked_at, "sessions_left_out": of - looked_at, "problems": len(lines)},
+    )
 
 
 def _failure(name: str, errors: Mapping[str, str], of: int) -> Failure:

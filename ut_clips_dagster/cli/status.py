@@ -148,12 +148,19 @@ def _print(status: Status) -> None:
         say(f"  {session.reason}")
         for clip in session.clips:
             say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
+    _more(status.unfinished, "sessions")
     for key in status.no_sessions[:MAX_SHOWN]:
         say(told_as_no_session(key))
+    if status.media_problems:
+        console.print("Stored, but something is wrong with the file:")
     for problem in status.media_problems[:MAX_SHOWN]:
-        say(problem)
-    if status.unfinished > MAX_SHOWN:
-        console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
+        say(f"  {problem}")
+    _more(len(status.media_problems), "clips")
+
+
+def _more(number: int, what: str) -> None:
+    if number > MAX_SHOWN:
+        console.print(f"… and {number - MAX_SHOWN:,} more {what}; --json lists up to {MAX_LISTED}.")
 
 
 def _state(session: UnfinishedSession) -> str:

@@ -142,6 +142,9 @@ def follow_on_sensor(follow_on: FollowOn, job: UnresolvedAssetJobDefinition) -> 
         waiting = RunsFilter(job_name=follow_on.job_name, statuses=IN_FLIGHT)
         if context.instance.get_runs_count(waiting) >= MAX_RUNS_WAITING:
             return SensorResult(skip_reason="Enough runs wait already.", cursor=before.model_dump_json())
+        if follow_on.waits(context.instance):  # a run that left sessions to a later one shows in no event
+            cursor = before.model_copy(update={"position": before.position or 0})
+            return SensorResult(skip_reason="Clips come first.", cursor=cursor.model_dump_json())
         heads, touched = new_events(context.instance, follow_on.after, before.events)
         cursor = before.model_copy(update={"events": heads})
         if cursor.looked_at is None or now - cursor.looked_at >= follow_on.look_again:
