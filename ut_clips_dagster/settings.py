@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.hosts import is_loopback_host
@@ -123,17 +124,55 @@ _NO_API = {
 }
 
 
+class _GivenSettings(Settings):
+    """Settings of an account in a host's location: nothing of them is read from the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, and the defaults."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+def given_settings(**values: Any) -> Settings:
+    """Settings that are given in code, by their fields' names; the environment has no say.
+
+    Raises:
+        SettingsError: one message with a line for every one that is missing or malformed.
+    """
+    try:
+        return _GivenSettings(**values)
+    except ValidationError as error:
+        names = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+        problems = {names.get(name, name): reason for name, reason in _problems(error).items()}
+        raise SettingsError(f"What is given for the account is missing or wrong:\n{_lines(problems)}") from None
+
+
 def _explain(error: ValidationError) -> str:
+    return (
+        "These settings are missing or wrong; set them in the environment or in .env "
+        f"(.env.example explains each):\n{_lines(_problems(error))}"
+    )
+
+
+def _problems(error: ValidationError) -> dict[str, str]:
     problems: dict[str, str] = {}
     for detail in error.errors(include_input=False, include_url=False):
         name = str(detail["loc"][0])
         reason = "is not set" if detail["type"] == "missing" else detail["msg"].removeprefix("Value error, ")
         problems.setdefault(name, reason)
-    lines = "\n".join(f"  {name}: {reason}" for name, reason in problems.items())
-    return (
-        "These settings are missing or wrong; set them in the environment or in .env "
-        f"(.env.example explains each):\n{lines}"
-    )
+    return problems
+
+
+def _lines(problems: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name}: {reason}" for name, reason in problems.items())
 
 
 def placeholder_settings() -> Settings:

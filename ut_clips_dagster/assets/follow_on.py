@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from dagster import (
     AssetCheckResult,
     AssetExecutionContext,
-    AssetKey,
     AssetMaterialization,
     AssetObservation,
     AssetsDefinition,
@@ -24,8 +23,10 @@ from dagster import (
     MaterializeResult,
 )
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.assets.clips import STOP_STARTING_AFTER_S
 from ut_clips_dagster.assets.event_metadata import table
+from ut_clips_dagster.assets.of_account import of_account
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource
@@ -53,20 +54,26 @@ class FollowOn:
     look_again: timedelta = timedelta(hours=6)
     """How often the sensor asks what all known sessions lack: what failed, and what no event told of."""
 
+    account: Account = DEFAULT
+
+    def of(self, account: Account) -> FollowOn:
+        """The same in another account."""
+        return replace(self, asset=of_account(self.asset, account), account=account)
+
     @property
     def name(self) -> str:
         """The asset's name."""
-        return self.asset.key.to_user_string()
+        return self.asset.key.path[-1]
 
     @property
     def job_name(self) -> str:
         """The job that the sensor and `ut-clips archive` run."""
-        return f"{FOLLOW_ON_JOB}{self.name}"
+        return self.account.named(f"{FOLLOW_ON_JOB}{self.name}")
 
     @property
     def sensor_name(self) -> str:
         """The sensor that requests its runs."""
-        return f"follow_{self.name}"
+        return self.account.named(f"follow_{self.name}")
 
 
 def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to stop
@@ -90,7 +97,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
         clock: monotonic seconds.
     """
-    keys = list(context.partition_keys)
+    keys, key_of_asset = list(context.partition_keys), context.assets_def.key
     batch, stop_at = len(keys) > 1, clock() + STOP_STARTING_AFTER_S
     made: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
@@ -104,21 +111,21 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         if isinstance(metadata, str):
             errors[key] = metadata
             context.log.error(f"Session {key[:80]}: {name} was not made. {metadata}")
-            context.log_event(AssetObservation(AssetKey(name), partition=key, metadata={"unfinished": metadata}))
+            context.log_event(AssetObservation(key_of_asset, partition=key, metadata={"unfinished": metadata}))
             continue
         made[key] = metadata
         if batch:
-            context.log_event(AssetMaterialization(AssetKey(name), partition=key, metadata=metadata))
+            context.log_event(AssetMaterialization(key_of_asset, partition=key, metadata=metadata))
     if made and not batch:
-        yield MaterializeResult(asset_key=name, metadata=made[keys[0]])
+        yield MaterializeResult(asset_key=key_of_asset, metadata=made[keys[0]])
     if checks and made and context.selected_asset_check_keys:
-        yield from checks(list(made))
+        yield from (check._replace(asset_key=key_of_asset) for check in checks(list(made)))
     if errors:
         raise _failure(name, errors, len(keys))
-    if batch and _others_selected(context, name):
-        yield MaterializeResult(asset_key=name)  # assets behind this one run only after an output,
+    if batch and _others_selected(context):
+        yield MaterializeResult(asset_key=key_of_asset)  # assets behind this one run only after an output,
         for key, metadata in made.items():  # which logs every partition again, without its metadata
-            context.log_event(AssetMaterialization(AssetKey(name), partition=key, metadata=metadata))
+            context.log_event(AssetMaterialization(key_of_asset, partition=key, metadata=metadata))
 
 
 def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any] | str:
@@ -141,6 +148,6 @@ def _failure(name: str, errors: Mapping[str, str], of: int) -> Failure:
     )
 
 
-def _others_selected(context: AssetExecutionContext, name: str) -> bool:
+def _others_selected(context: AssetExecutionContext) -> bool:
     selection = context.run.asset_selection or context.job_def.asset_layer.executable_asset_keys
-    return any(key.to_user_string() != name for key in selection)
+    return any(key != context.assets_def.key for key in selection)

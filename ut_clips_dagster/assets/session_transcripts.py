@@ -20,6 +20,7 @@ from dagster import (
     multi_asset,
 )
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, RunEvent, materialize_each
 from ut_clips_dagster.assets.specs import GROUP, OWNERS
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, is_archiving
@@ -85,15 +86,15 @@ def session_transcripts(
             NAME,
             make,
             lambda session_ids: _check(shelf, session_ids),
-            gives_way=lambda: clips_come_first(context.instance, context.run.run_id),
+            gives_way=lambda: clips_come_first(context.instance, context.run.run_id, archive.account),
         )
     shelf.table.compact()
 
 
-def clips_come_first(instance: DagsterInstance, run_id: str) -> bool:
+def clips_come_first(instance: DagsterInstance, run_id: str, account: Account = DEFAULT) -> bool:
     """Whether another run archives clips, or waits to: the request budget is theirs."""
     runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
-    return any(run.run_id != run_id and is_archiving(run) for run in runs)
+    return any(run.run_id != run_id and is_archiving(run, account) for run in runs)
 
 
 def _metadata(shelf: TranscriptShelf, session_id: str, fetched: Fetched) -> Mapping[str, Any]:

@@ -1,0 +1,79 @@
+"""What everything of one UserTesting account is called in Dagster, so that nothing meets a host's or another account's.
+
+The account without a name is that of our own code location: what is called how in it is a contract.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dagster import AssetKey, AssetSpec, DefaultSensorStatus, DynamicPartitionsDefinition
+from dagster._core.definitions.assets.definition.asset_spec import SYSTEM_METADATA_KEY_IO_MANAGER_KEY
+
+from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.partitions import SESSIONS
+
+ARCHIVE_JOB = "archive_clips"
+RESULTS_API = "results_api"
+CLIP_POLLING = "clip_polling"
+ARCHIVE = "archive"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,29}|")
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account; of two in one Dagster instance each has a name of its own.
+
+    Raises:
+        SettingsError: the name cannot be a part of Dagster's names.
+    """
+
+    name: str = ""
+    key_prefix: tuple[str, ...] = ()
+    """What all asset keys begin with; the account's name where nothing else is given."""
+    sensors_on: bool = True
+    """Whether the sensors tick before a person says so."""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise SettingsError(
+                f"account {self.name[:40]!a} must be at most 30 letters a-z, digits and _, the first one a letter."
+            )
+
+    def named(self, what: str) -> str:
+        """The name of a job, sensor, op, resource, pool, partition set or value of a tag."""
+        return f"{self.name}_{what}" if self.name else what
+
+    def key(self, asset: str) -> AssetKey:
+        """The key of an asset."""
+        return AssetKey([*(self.key_prefix or ([self.name] if self.name else [])), asset])
+
+    @property
+    def partitions(self) -> str:
+        """The name of the dynamic partitions."""
+        return self.named(SESSIONS)
+
+    @property
+    def sessions(self) -> DynamicPartitionsDefinition:
+        """The partitions definition of all assets."""
+        return DynamicPartitionsDefinition(name=self.partitions)
+
+    @property
+    def sensor_status(self) -> DefaultSensorStatus:
+        """The status of the sensors until a person changes it."""
+        return DefaultSensorStatus.RUNNING if self.sensors_on else DefaultSensorStatus.STOPPED
+
+    def spec(self, spec: AssetSpec) -> AssetSpec:
+        """An asset's spec as it is in this account."""
+        manager = spec.metadata.get(SYSTEM_METADATA_KEY_IO_MANAGER_KEY)
+        renamed = spec.replace_attributes(
+            key=self.key(spec.key.path[-1]),
+            deps=[self.key(dep.asset_key.path[-1]) for dep in spec.deps],
+            partitions_def=self.sessions,
+            group_name=self.named(spec.group_name or ""),
+        )
+        return renamed.with_io_manager_key(self.named(manager)) if manager else renamed
+
+
+DEFAULT = Account()
