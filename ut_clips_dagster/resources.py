@@ -62,6 +62,11 @@ class ResultsApiResource(ConfigurableResource[None]):
         except SettingsError as error:
             raise ResourceSettingsError(str(error)) from None
 
+    @property
+    def secret(self) -> str:
+        """The client's secret itself."""
+        return _KEPT.get(self.client_secret, self.client_secret)
+
     def check(self) -> None:
         """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
         if not self.client_id or not self.client_secret or not self.test_ids:
@@ -81,7 +86,7 @@ class ResultsApiResource(ConfigurableResource[None]):
                 self.api_url,
                 self.token_url,
                 self.client_id,
-                _KEPT.get(self.client_secret, self.client_secret),
+                self.secret,
                 pacer=Pacer(waiting=waiting),
                 timeout=TIMEOUT if waiting else QUICK_TIMEOUT,
                 give_up_after_s=None if waiting else QUICK_GIVE_UP_AFTER_S,

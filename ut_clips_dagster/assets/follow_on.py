@@ -24,9 +24,11 @@ from dagster import (
 )
 
 from ut_clips_dagster.account import DEFAULT, Account
+from ut_clips_dagster.archive.run_watch import RunWatch
 from ut_clips_dagster.assets.clips import STOP_STARTING_AFTER_S
 from ut_clips_dagster.assets.event_metadata import table
 from ut_clips_dagster.assets.of_account import of_account
+from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource
@@ -101,7 +103,10 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
     batch, stop_at = len(keys) > 1, clock() + STOP_STARTING_AFTER_S
     made: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
+    watch = RunWatch(ended_by_others(context.instance, context.run.run_id), clock)
     for key in keys:
+        with stopping_silently():
+            watch.check()
         if gives_way():
             context.log.info(
                 f"{len(keys) - len(made) - len(errors)} sessions are left to a later run: clips come first."

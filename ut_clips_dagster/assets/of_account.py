@@ -1,7 +1,5 @@
 """An asset of ours as it is in an account with a name: the same body, all names the account's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
