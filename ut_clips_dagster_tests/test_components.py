@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -216,3 +219,38 @@ def archive_found(location: Definitions, instance: DagsterInstance, name: str) -
         )
         assert run.success
     return list(added.partition_keys)
+
+
+THEIRS = """\
+from dagster import ConfigurableResource, Definitions, DynamicPartitionsDefinition, asset, multiprocess_executor
+
+
+class Archive(ConfigurableResource):
+    folder: str = "theirs"
+
+
+@asset(partitions_def=DynamicPartitionsDefinition(name="sessions"))
+def clip_list(archive: Archive) -> str:
+    return archive.folder
+
+
+defs = Definitions(assets=[clip_list], resources={"archive": Archive()}, executor=multiprocess_executor)
+"""
+
+
+def test_dg_finds_nothing_wrong_in_a_created_project_that_has_such_names_itself(tmp_path: Path) -> None:
+    programs, project = Path(sys.executable).parent, tmp_path / "their_project"
+    environment = {**os.environ, "PYTHONPATH": str(project / "src"), "PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def run(folder: Path, program: str, *words: str) -> None:
+        command = [str(programs / program), *words]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run(tmp_path, "create-dagster", "project", "--no-uv-sync", project.name)
+    ours = project / "src" / project.name / "defs" / "research"
+    ours.mkdir()
+    (ours / "defs.yaml").write_text(FIVE_LINES)
+    (ours.parent / "theirs.py").write_text(THEIRS)
+    run(project, "dg", "check", "yaml")
+    run(project, "dg", "check", "defs")

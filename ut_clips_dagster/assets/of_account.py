@@ -6,9 +6,7 @@ from typing import Any
 from dagster import AssetExecutionContext, AssetsDefinition, multi_asset
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
-from ut_clips_dagster.account import ARCHIVE, CLIP_POLLING, RESULTS_API, Account
-
-RESOURCES = (RESULTS_API, CLIP_POLLING, ARCHIVE)
+from ut_clips_dagster.account import Account
 
 
 def of_account(asset: AssetsDefinition, account: Account) -> AssetsDefinition:
@@ -22,7 +20,7 @@ def of_account(asset: AssetsDefinition, account: Account) -> AssetsDefinition:
     body = asset.op.compute_fn
     if not isinstance(body, DecoratedOpFunction):
         raise TypeError(f"{asset.op.name} was made by no decorator")
-    resources = [key for key in RESOURCES if key in asset.required_resource_keys]
+    resources = sorted(asset.op.required_resource_keys)
 
     @multi_asset(
         name=account.named(asset.op.name),
@@ -30,7 +28,7 @@ def of_account(asset: AssetsDefinition, account: Account) -> AssetsDefinition:
         check_specs=[check._replace(asset_key=account.key(check.asset_key.path[-1])) for check in asset.check_specs],
         can_subset=asset.can_subset,
         backfill_policy=asset.backfill_policy,
-        pool=account.named(asset.op.pool or ""),
+        pool=account.named(asset.op.pool) if asset.op.pool else None,
         required_resource_keys={account.named(key) for key in resources},
     )
     def renamed(context: AssetExecutionContext) -> Iterator[Any]:
