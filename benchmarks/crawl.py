@@ -190,7 +190,8 @@ def processes(scale: float, scratch: Path) -> None:
             running = []
             for process in range(number):
                 place = make_place(scratch / f"{process} of {number}", server, scale)
-                named = [f"--session={session_id}" for session_id in found[process::number]] if number > 1 else []
+                share = found[process * SESSIONS // number : (process + 1) * SESSIONS // number]  # contiguous: one run
+                named = [f"--session={session_id}" for session_id in share] if number > 1 else []
                 command = [str(Path(sys.executable).parent / "ut-clips"), "archive", *named]
                 environment = {**os.environ, **place.environment}
                 running.append(

@@ -22,7 +22,6 @@ from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.gallery.server import GalleryServer
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
-from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 HOME = Path(".demo")
@@ -128,7 +127,7 @@ def _watch(
                     console.print(f"Session {session_id} archived ({len(complete)} of {len(sessions)})")
             found = sum(1 for s in sessions if (home / "archive" / SESSIONS / s).exists())
             status.update(f"{len(sessions)} sessions at UserTesting, {found} found, {len(complete)} archived")
-            if exit_when_done and complete == sessions and _looked_at(home) and _recorded(home, sessions):
+            if exit_when_done and complete == sessions and _recorded(home, sessions) and _followed(home):
                 return True
             if dagster.poll() is not None:
                 raise ClipsError(f"Dagster ended by itself; its output is in {HOME}/dagster.log.")
@@ -138,11 +137,15 @@ def _watch(
     return False
 
 
-def _looked_at(home: Path) -> bool:
-    """Whether every stored clip has its row in clip_media, and so its poster."""
-    root = str(home / "archive")
-    stored = MetadataTable(root).stored(None).column("storage_path").to_pylist()
-    return set(stored) <= set(MediaTable(root).paths(None).to_pylist())
+def _followed(home: Path) -> bool:
+    """Whether all that follows on the clips is there: facts, posters, transcripts."""
+    from ut_clips_dagster.definitions import archive_resource, follow_ons
+    from ut_clips_dagster.settings import placeholder_settings
+
+    told = {"archive": str(home / "archive"), "transcripts": True}
+    settings = placeholder_settings().model_copy(update=told)
+    archive = archive_resource(settings)
+    return not any(follow_on.lacking(archive, None) for follow_on in follow_ons(settings))
 
 
 def _recorded(home: Path, sessions: set[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ut_clips_dagster.gallery import rows, schema
 from ut_clips_dagster.gallery.rows import CLIPS, SOURCES, Kept, Source
-from ut_clips_dagster.gallery.words import facet, searchable
+from ut_clips_dagster.gallery.words import facet, searchable, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +77,8 @@ def fill(db: sqlite3.Connection, tables: Sequence[Changes], progress: Progress) 
             db.execute("insert into search (rowid, text) values (?, ?)", (document[0], _text(document)))
             if number % rows.BATCH_ROWS == 0:
                 progress(0)
+        db.execute("create virtual table temp.vocabulary using fts5vocab(main, search, 'row')")
+        db.execute("insert or ignore into words select term from temp.vocabulary")
         _summarize(db)
 
 
@@ -94,7 +96,9 @@ def update(db: sqlite3.Connection, tables: Sequence[Changes], progress: Progress
                 _forget(db, change.source, file)
         for key in db.execute("select session_id, clip_uuid from touched").fetchall():
             if document := db.execute(f"{DOCUMENT} where c.session_id = ? and c.clip_uuid = ?", key).fetchone():
-                db.execute("insert into search (rowid, text) values (?, ?)", (document[0], _text(document)))
+                text = _text(document)
+                db.execute("insert into search (rowid, text) values (?, ?)", (document[0], text))
+                db.executemany("insert or ignore into words values (?)", [(word,) for word in set(words_of(text))])
         _summarize(db)
         db.execute("drop table touched")
 

@@ -9,12 +9,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ut_clips_dagster.gallery import schema
-from ut_clips_dagster.gallery.words import MAX_WORDS, best_line, facet, match, words_of
+from ut_clips_dagster.gallery.words import MAX_WORDS, Endings, best_line, facet, match, words_of
 
 PAGE = 48
 MAX_COUNTED = 1000
 """From there on it is "more than": counting a common word takes longer than finding it."""
 MAX_IN_SESSION = 2000
+SHORTEST_SPELT_OUT = 4
+MAX_SPELT_OUT = 100
+"""Words that stand in place of their beginning; of more the clips are fewer, and gathered fast enough."""
 
 CLIP = f"""
 select c.*, m.duration_s, m.width, m.height, m.has_audio_track, m.poster_path, m.problem, t.times, t.lines
@@ -115,7 +118,7 @@ def search(db: sqlite3.Connection, question: Question) -> Found:
     first, end = _numbers(question)
     if words or facets:
         source, name = "search", "rowid"
-        where, values = "search match ? and rowid >= ? and rowid < ?", [match(words, facets), first, end]
+        where, values = "search match ? and rowid >= ? and rowid < ?", [match(words, facets, _endings(db)), first, end]
     else:
         source, name = "clips", "id"
         where, values = "id >= ? and id < ?", [first, end]
@@ -176,6 +179,17 @@ def cues_of(row: Any) -> tuple[Cue, ...]:
         Cue(start_ms=start, end_ms=end, voice=voice, text=text)
         for (start, end, voice), text in zip(times, lines, strict=True)
     )
+
+
+def _endings(db: sqlite3.Connection) -> Endings:
+    def endings(word: str) -> list[str]:
+        if len(word) < SHORTEST_SPELT_OUT:
+            return []  # FTS5 has lists of these beginnings
+        range_ = "select word from words where word >= ? and word < ? limit ?"
+        found = [each for (each,) in db.execute(range_, (word, word + "\U0010ffff", MAX_SPELT_OUT + 1))]
+        return list(dict.fromkeys([word, *found])) if len(found) <= MAX_SPELT_OUT else []
+
+    return endings
 
 
 def _card(row: Any, words: tuple[str, ...]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ create table transcripts (
     primary key (session_id, clip_uuid)
 );
 create table summary (content text not null);
+create table words (word text primary key) without rowid;
 -- without a copy of the text, positions and sizes: the smallest there is. Words are taken out by what was put in.
 create virtual table search using fts5(
     text, content='', detail=none, columnsize=0, prefix='1 2 3', tokenize="unicode61 remove_diacritics 2"

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 MAX_WORDS = 12
 """Of one question; more only narrow what is already narrow."""
+Endings = Callable[[str], Sequence[str]]
+"""The index's words that begin like this one; none when they are too many, or when it is short."""
 _FACET = "\ue000"
 _WORD = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
@@ -43,9 +45,17 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", plain).lower()
 
 
-def match(words: Sequence[str], facets: Sequence[str]) -> str:
-    """An FTS5 expression: documents with words that begin like these, and all of the facets."""
-    return " AND ".join([*(f'"{facet}"' for facet in facets), *(f'"{word}" *' for word in words)])
+def match(words: Sequence[str], facets: Sequence[str], endings: Endings = lambda _: ()) -> str:
+    """An FTS5 expression: documents with words that begin like these, and all of the facets.
+
+    FTS5 gathers every document of a beginning that it has no list for before it answers; of whole words it takes what
+    is needed. So where there are not many, all words that begin like it stand in its place.
+    """
+    return " AND ".join([*(f'"{facet}"' for facet in facets), *(_beginning(word, endings(word)) for word in words)])
+
+
+def _beginning(word: str, whole: Sequence[str]) -> str:
+    return f"({' OR '.join(f'{chr(34)}{each}{chr(34)}' for each in whole)})" if whole else f'"{word}" *'
 
 
 def best_line(words: Sequence[str], lines: Sequence[str]) -> int | None:

@@ -132,6 +132,22 @@ def test_pages_follow_each_other_without_gap_or_repetition_and_counting_ends_at_
     assert len(shown) == 10
 
 
+@pytest.mark.parametrize("spelt_out", [100, 1, 0])
+def test_a_beginning_finds_all_its_words_whether_they_are_few_or_many_and_after_a_change(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, spelt_out: int
+) -> None:
+    monkeypatch.setattr(queries, "MAX_SPELT_OUT", spelt_out)
+    bench.archive.add(
+        Session(0, [Clip("checkout"), Clip("checkouts", start_ms=70_000), Clip("check", start_ms=80_000)])
+    )
+    bench.refresh()
+    assert bench.names(text="chec") == ["checkout", "checkouts", "check"]
+    bench.archive.add(Session(1, [Clip("Checkpoint")]))
+    bench.refresh()
+    assert bench.names(text="check") == ["Checkpoint", "checkout", "checkouts", "check"]
+    assert bench.names(text="checkout ch") == ["checkout", "checkouts"]
+
+
 def test_a_change_reads_only_new_files_and_leaves_the_index_as_if_it_were_built_anew(bench: Bench) -> None:
     for days in range(4):
         bench.archive.add(Session(days, [CHECKOUT, PRICING]))

@@ -83,6 +83,7 @@ export class Browse {
   }
 
   async find() {
+    this.address = location.search;
     const on = FILTERS.filter((name) => byId(name).value).length;
     byId("filters-on").hidden = !on;
     byId("filters-on").textContent = String(on);

@@ -29,7 +29,8 @@ addEventListener("hashchange", () => {
   if (location.hash.startsWith("#/clip/") && !player.isOpen) player.pushed = true;
   route(true);
 });
-addEventListener("popstate", () => !session && !location.hash && !player.isOpen && browse.read());
+// Only another question is asked anew: closing a clip goes back, too, and must leave its card where the focus is.
+addEventListener("popstate", () => !session && !location.hash && location.search !== browse.address && browse.read());
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !byId(SINGLE_KEYS).checked) return;
