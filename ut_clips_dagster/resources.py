@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from dagster import ConfigurableResource, DagsterError, InitResourceContext, ResourceDependency
 from dagster_gcp import GCSResource
+from pydantic import PrivateAttr
 
 from ut_clips_dagster.account import Account
 from ut_clips_dagster.archive.discovery import Discoveries
@@ -121,7 +122,7 @@ class ClipPollingResource(ConfigurableResource[None]):
 
 
 class ArchiveResource(ConfigurableResource[None]):
-    """Where clips, documents and tables are: a directory, or gs://bucket/prefix; and where a gallery shows them."""
+    """Where clips, documents and tables are: a directory, gs://… or s3://…; and where a gallery shows them."""
 
     gcs: ResourceDependency[GCSResource]
     root: str = "data"
@@ -130,6 +131,8 @@ class ArchiveResource(ConfigurableResource[None]):
     media_allowed_hosts: list[str] = []  # noqa: RUF012 - a pydantic field
     account_name: str = ""
     key_prefix: list[str] = []  # noqa: RUF012 - a pydantic field
+    _s3: Store | None = PrivateAttr(default=None)
+    """Kept: a client of boto3 takes long to make, and renews its credentials itself."""
 
     @property
     def account(self) -> Account:
@@ -138,6 +141,9 @@ class ArchiveResource(ConfigurableResource[None]):
 
     def store(self) -> Store:
         """The store of clips and documents."""
+        if self.root.startswith("s3://"):
+            self._s3 = self._s3 or _s3_store(self.root)
+            return self._s3
         if not self.root.startswith("gs://"):
             return LocalStore(Path(self.root))
         parts = urlsplit(self.root)
@@ -179,3 +185,16 @@ class ArchiveResource(ConfigurableResource[None]):
             MetadataTable(store.uri),
             ended=ended,
         )
+
+
+def _s3_store(root: str) -> Store:
+    """Imported late: boto3 is of an extra, and slow. Credentials, region and endpoint are AWS's own settings."""
+    try:
+        from dagster_aws.s3 import S3Resource
+
+        from ut_clips_dagster.storage.s3 import S3Store
+    except ImportError:
+        raise ResourceSettingsError(
+            f"UT_CLIPS_ARCHIVE {root} needs boto3 and dagster-aws: pip install 'ut_clips_dagster[s3]'"
+        ) from None
+    return S3Store.at(S3Resource().get_client(), root)

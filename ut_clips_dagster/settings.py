@@ -100,6 +100,18 @@ class Settings(BaseSettings):
     bigquery_dataset: Annotated[str, AfterValidator(_dataset)] = Field("", validation_alias="UT_CLIPS_BIGQUERY_DATASET")
 
 
+def archive_root(value: str) -> str:
+    """A place for an archive, as UT_CLIPS_ARCHIVE names it.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return _archive_root(value)
+    except ValueError as error:
+        raise SettingsError(f"{value} {error}.") from None
+
+
 def load_settings(*, api: bool = True) -> Settings:
     """Read and validate all settings.
 

@@ -1,10 +1,17 @@
-"""What all tests share: the GCS emulator, no way to real credentials, and no proxy before the servers on loopback."""
+"""What all tests share: the emulators of GCS and S3, no way to real credentials, and no proxy before loopback."""
 
 import os
 
+from hypothesis import settings
+
 from .gcs_emulator.fixtures import gcs_bucket, gcs_emulator
+from .s3_emulator.fixtures import ministack_emulator, moto_emulator, s3_bucket, s3_emulator
 
 for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[name]
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
-__all__ = ["gcs_bucket", "gcs_emulator"]
+settings.register_profile("any machine", deadline=None)  # a loaded machine makes no input wrong
+settings.load_profile("any machine")
+
+__all__ = ["gcs_bucket", "gcs_emulator", "ministack_emulator", "moto_emulator", "s3_bucket", "s3_emulator"]

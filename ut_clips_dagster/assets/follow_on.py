@@ -95,7 +95,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         context: of the run.
         name: of the asset.
         make: makes one session's, and returns the metadata of its materialization; raises ClipsError.
-        checks: yields the selected checks' results, over the sessions made.
+        checks: yields the selected checks' results, over what is there of these sessions.
         gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
         clock: monotonic seconds.
     """
@@ -123,8 +123,9 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
             context.log_event(AssetMaterialization(key_of_asset, partition=key, metadata=metadata))
     if made and not batch:
         yield MaterializeResult(asset_key=key_of_asset, metadata=made[keys[0]])
-    if checks and made and context.selected_asset_check_keys:
-        yield from (check._replace(asset_key=key_of_asset) for check in checks(list(made)))
+    if checks and context.selected_asset_check_keys:  # Dagster wants their results of every run, also of one that
+        results = checks([key for key in keys if is_uuid(key)])  # gave way
+        yield from (check._replace(asset_key=key_of_asset) for check in results)
     if errors:
         raise _failure(name, errors, len(keys))
     if batch and _others_selected(context):

@@ -146,6 +146,24 @@ def repair(session: SessionOption = None) -> None:
 
 
 @app.command()
+def copy(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A directory, gs://bucket/prefix or s3://bucket/prefix.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Another one: new, or what an earlier copy left.")],
+) -> None:
+    """Copy an archive to another place: clips, documents and tables, each verified; run again, it goes on.
+
+    Exit code 0: all is there; 2: something is not, or is otherwise at DST and was left so; 1: it could not run.
+    """
+    from ut_clips_dagster.cli.copy import copy_archive
+
+    with failing_plainly():
+        if not copy_archive(source, target):
+            raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command()
 def prune(
     keep_days: Annotated[int, typer.Option(min=0, help="Runs of the last so many days stay.")] = 14,
 ) -> None:

@@ -128,15 +128,17 @@ class SessionTable:
         except (DeltaError, OSError) as error:
             raise self._error("write", error) from error
 
-    def rewrite(self, rows: pd.DataFrame) -> None:
-        """Put these rows in place of all there are, in one commit that reads none of them: for a repair.
+    def rewrite(self, rows: pd.DataFrame | pa.Table) -> None:
+        """Put these rows in place of all there are, in one commit that reads none of them: for a repair, or a copy.
 
         A directory whose log is damaged is first moved aside, as `<table>.damaged-<time>`.
 
         Raises:
             StorageError: it cannot be written; in a bucket a damaged log has to be moved aside by a person.
         """
-        arrow = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
+        arrow = (
+            rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
+        )
         try:
             self._open()
         except StorageError as error:
@@ -317,6 +319,26 @@ class SessionTable:
         return StorageError(f"Cannot {what} the table {self.uri}: {reason}. Check UT_CLIPS_ARCHIVE.")
 
 
+def found_table(archive_uri: str, name: str) -> SessionTable | None:
+    """A table of an archive as it is there, whichever it is; None when there is none."""
+    options = _storage_options(archive_uri)
+    try:
+        there = DeltaTable(f"{archive_uri}/{name}", storage_options=options)
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise StorageError(f"Cannot read the table {archive_uri}/{name}: {reason}. Run `ut-clips repair`.") from error
+    told = there.metadata().configuration.get(STATISTICS, "")
+    members = {
+        "name": name,
+        "schema": pa.schema(there.schema()),
+        "statistics": tuple(told.split(",")) if told else SessionTable.statistics,
+    }
+    kind: type[SessionTable] = type("FoundTable", (SessionTable,), members)
+    return kind(archive_uri)
+
+
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a DataFrame with the contract's nullable dtypes."""
     import pandas as pd
@@ -364,10 +386,24 @@ def _quoted(text: str) -> str:
 
 
 def _storage_options(archive_uri: str) -> dict[str, str] | None:
-    """delta-rs does not know STORAGE_EMULATOR_HOST; an emulator has no credentials to ask for."""
+    """What delta-rs cannot find out for itself of an emulator of GCS, or of an S3 endpoint."""
+    if archive_uri.startswith("s3://"):
+        return _s3_options()
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     if not archive_uri.startswith("gs://") or not emulator:
         return None
     url = emulator if "://" in emulator else f"http://{emulator}"
     key = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
     return {"google_service_account_key": json.dumps(key), "allow_http": "true"}
+
+
+def _s3_options() -> dict[str, str]:
+    """A commit is a put with If-None-Match: safe for many writers without DynamoDB. The rest is as boto3 has it."""
+    options = {"conditional_put": "etag"}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        options |= {"aws_endpoint_url": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region or endpoint:  # with an endpoint of one's own it is a word to sign with
+        options["aws_region"] = region or "us-east-1"
+    return options

@@ -1,4 +1,4 @@
-"""What the archive needs of a place to keep bytes; `LocalStore` and `GcsStore` are the two there are."""
+"""What the archive needs of a place to keep bytes; `LocalStore`, `GcsStore` and `S3Store` are the three there are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Store(Protocol):
 
     @property
     def uri(self) -> str:
-        """The archive's root: an absolute directory, or gs://bucket/prefix."""
+        """The archive's root: an absolute directory, or gs://bucket/prefix or s3://bucket/prefix."""
 
     def check_writable(self) -> None:
         """Raise StorageError unless objects can be written here: asked before anything is requested."""

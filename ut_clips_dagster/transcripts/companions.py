@@ -134,10 +134,14 @@ class ClipTranscripts:
         except StorageError as error:
             mended.left.append(str(error))
             return mended
-        if body is None:
-            mended.left.append("the transcripts of its clips cannot be cut anew: its own transcript is not stored")
-            return mended
         self._shelf.cuts.give_up(session_id)
+        if body is None:
+            self.table.replace(session_id, as_rows(self.table.schema, []))
+            mended.done.append(
+                f"its rows are taken out of {self.table.name}, as its own transcript is not stored: `ut-clips archive` "
+                "asks for that again, and cuts it anew"
+            )
+            return mended
         made = cut_session(self._shelf, record).made
         mended.done.append(f"the transcripts of its clips cut anew: {len(made.rows)} rows, {len(made.files)} files")
         return mended

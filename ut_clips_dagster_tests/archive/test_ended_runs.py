@@ -35,7 +35,7 @@ class Run:
     """A pipeline over a directory, whose watch looks at every occasion; `ended` is set by the test."""
 
     def __init__(self, server: SimulatorServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ut_clips_dagster.archive.run_watch.LOOK_EVERY_S", 0.01)
+        monkeypatch.setattr("ut_clips_dagster.archive.run_watch.LOOK_EVERY_S", 0.0)
         self.ended = threading.Event()
         self.store = LocalStore(folder)
         self.records = SessionRecords(self.store)

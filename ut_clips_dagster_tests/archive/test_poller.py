@@ -262,7 +262,7 @@ class TestBatch:
 
     def test_a_reset_beyond_all_patience_gives_the_work_up(self) -> None:
         desk = Desk(after(0))
-        desk.pacer.observe(429, {"retry-after": "86400"})
+        desk.pacer.observe(429, {"retry-after": "3000"})
         made = poller(desk)
         made.scheduler.add_clip("s", CLIP)
         (event,) = events(made)

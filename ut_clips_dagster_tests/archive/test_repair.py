@@ -87,7 +87,7 @@ def test_any_byte_of_any_document_matters(
 def test_session_of_which_all_documents_are_gone_is_rebuilt_from_its_rows(bench: DamagedArchive) -> None:
     before = bench.record(bench.plain)
     shutil.rmtree(bench.document(bench.plain, "session").parent)
-    assert [d.kind for d in bench.found_and_repaired()] == ["document missing"]
+    assert {d.kind for d in bench.found_and_repaired()} == {"document missing"}
     after = bench.record(bench.plain)
     assert bench.asked_for() <= {file.clip_uuid for file in before.clip_files.files}
     assert after.clip_list

@@ -12,10 +12,7 @@ from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.media.session_media import MediaMaker
 from ut_clips_dagster.simulator import SimulatorServer
 from ut_clips_dagster.storage.media_table import MediaTable
-
-from .test_commands import invoke, simulator
-
-__all__ = ["simulator"]
+from ut_clips_dagster_tests.cli.test_commands import invoke
 
 
 def materialized(home: Path) -> set[str]:

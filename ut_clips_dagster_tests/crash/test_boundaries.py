@@ -18,10 +18,14 @@ from ut_clips_dagster.simulator import Operation, Session, SimulatorConfig, Simu
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
+from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 from .invariants import assert_complete, assert_sound
 from .worker import DIED, FINISHED, UNFINISHED, Job, open_store
 from .zygote import Workers
+
+ALL = bool(os.environ.get("UT_CLIPS_ALL_BOUNDARIES"))
+"""Else every kind of boundary of a bucket once: each takes two seconds."""
 
 CLIPS_PER_SESSION = (2, 1)
 
@@ -108,6 +112,8 @@ def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench
     died_at = walk_boundaries(bench, str(bench.folder / "archives"))
     clips, sessions = sum(CLIPS_PER_SESSION), len(CLIPS_PER_SESSION)
     documents = 2 * clips + 2 * sessions
+    probes = 4  # whether the archive's places take hard links, tried before anything is requested
+    discoveries = 2  # of the one test: before it is asked, and after
     assert died_at == {
         "before session.json": sessions,
         "session.json written": sessions,
@@ -116,13 +122,13 @@ def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench
         "before clip_urls.json": clips,
         "clip_urls.json written": clips,
         "before a clip": clips,
-        "before open of a temporary file": clips + documents,
+        "before open of a temporary file": clips + documents + probes + discoveries,
         "some bytes of a clip": 2 * clips,
-        "before os.link of a temporary file": clips,
-        "before os.remove of a temporary file": clips,
+        "before os.link of a temporary file": clips + probes,
+        "before os.remove of a temporary file": clips + probes,
         "clip stored": clips,
         "before clip_files.json": clips,
-        "before os.rename of a temporary file": documents,
+        "before os.rename of a temporary file": documents + discoveries,
         "clip_files.json written": clips,
         "before the table's commit": sessions,
         "table committed": sessions,
@@ -131,14 +137,10 @@ def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench
     }
 
 
-def test_death_at_any_boundary_of_a_bucket_is_made_good_by_the_next_run(
-    server: SimulatorServer, tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str
-) -> None:
-    with Workers({"STORAGE_EMULATOR_HOST": gcs_emulator.url, "NO_GCE_CHECK": "true"}) as workers:
-        bench = Bench(server, workers, tmp_path)
-        # every kind of boundary once; all of them with UT_CLIPS_ALL_BOUNDARIES=1: each takes two seconds
-        some = not os.environ.get("UT_CLIPS_ALL_BOUNDARIES")
-        died_at = walk_boundaries(bench, f"gs://{gcs_bucket}/archives", first_of_each=some)
+def walk_bucket(server: SimulatorServer, folder: Path, root: str, environment: dict[str, str]) -> None:
+    with Workers(environment) as workers:
+        bench = Bench(server, workers, folder)
+        died_at = walk_boundaries(bench, root, first_of_each=not ALL)
     documents = [f"{name}.json" for name in ("session", "clip_list", "clip_urls", "clip_files")]
     assert set(died_at) == {
         *(f"before {name}" for name in documents),
@@ -151,6 +153,34 @@ def test_death_at_any_boundary_of_a_bucket_is_made_good_by_the_next_run(
         "before the event",
         "event logged",
     }
+
+
+def test_death_at_any_boundary_of_a_bucket_is_made_good_by_the_next_run(
+    server: SimulatorServer, tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str
+) -> None:
+    environment = {"STORAGE_EMULATOR_HOST": gcs_emulator.url, "NO_GCE_CHECK": "true"}
+    walk_bucket(server, tmp_path, f"gs://{gcs_bucket}/archives", environment)
+
+
+@pytest.mark.skipif(not ALL, reason="minutes long: run it with UT_CLIPS_ALL_BOUNDARIES=1")
+def test_death_at_any_boundary_in_s3_is_made_good_by_the_next_run(
+    server: SimulatorServer, tmp_path: Path, s3_emulator: S3Emulator, s3_bucket: str
+) -> None:
+    walk_bucket(server, tmp_path, f"s3://{s3_bucket}/archives", s3_emulator.environment)
+
+
+@pytest.mark.skipif(not ALL, reason="minutes long: run it with UT_CLIPS_ALL_BOUNDARIES=1")
+@pytest.mark.parametrize("s3_emulator", ["moto", "ministack"], indirect=True)
+def test_eight_processes_on_one_archive_in_s3_lose_and_repeat_nothing(
+    tmp_path: Path, s3_emulator: S3Emulator, s3_bucket: str
+) -> None:
+    archive = f"s3://{s3_bucket}/shared"
+    config = SimulatorConfig(rate_limit=1_000_000, sessions=4, clips_total=6, generation_s=0.02)
+    with SimulatorServer(config) as server, Workers(s3_emulator.environment) as workers:
+        bench = Bench(server, workers, tmp_path)
+        job = bench.job(archive, trace=None, processes=8)
+        assert bench.run(job) == FINISHED
+        assert_complete(open_store(archive), bench.bytes.__getitem__, bench.clips, bench.events(job))
 
 
 def test_two_processes_on_the_same_sessions_lose_nothing_and_store_nothing_twice(bench: Bench) -> None:

@@ -11,12 +11,14 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pandas as pd
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
@@ -38,6 +40,7 @@ from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import TEMPORARY, LocalStore
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.s3 import S3Store
 from ut_clips_dagster.storage.store import ObjectInfo, Store
 
 DIED, FINISHED, UNFINISHED = 9, 0, 2
@@ -58,6 +61,8 @@ class Job(BaseModel):
     """File to which the name of each boundary is added as it is reached: `what#1` the first time, `what#2` ..."""
     die_at: str | None = None
     """Name of the boundary to die at."""
+    processes: int = 1
+    """So many do the same, at the same time; the first ends with the worst of their exit codes."""
     media: bool = False
     """Look at each session's clips when it is finished, too."""
     max_file_bytes: int | None = None
@@ -154,12 +159,14 @@ class DyingMediaTable(MediaTable):
 
 def run(job: Job) -> int:
     """Archive, and say how it went by the process's exit code."""
+    if job.processes > 1:
+        return _run_all(job)
     if job.max_file_bytes is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.max_file_bytes, job.max_file_bytes))
     reach = Boundaries(job.die_at, job.trace)
     plain = open_store(job.archive)
-    if not job.archive.startswith("gs://"):
+    if "://" not in job.archive:
         reach.watch(job.archive)
     store: Any = DyingStore(plain, reach)
     records = SessionRecords(store)
@@ -187,8 +194,27 @@ def run(job: Job) -> int:
     return UNFINISHED if unfinished else FINISHED
 
 
+def _run_all(job: Job) -> int:
+    pids = []
+    for _ in range(job.processes):
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                code = run(job.model_copy(update={"processes": 1}))
+            except BaseException:  # noqa: BLE001 - the child must not go on as a second parent
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        pids.append(pid)
+    return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids)
+
+
 def open_store(archive: str) -> Store:
-    """The store at a directory or a gs:// address; an emulator's, without credentials."""
+    """The store at a directory, or at a gs:// or s3:// address of an emulator."""
+    if archive.startswith("s3://"):
+        return S3Store.at(boto3.session.Session().client("s3"), archive)
     if not archive.startswith("gs://"):
         return LocalStore(Path(archive))
     credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
+from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 from .judge import run_row
 from .matrix import MATRIX
@@ -23,10 +24,15 @@ def main() -> int:
     began = time.monotonic()
     table = Table("failure", "archive", "kept", "rows", "the other", "requests", "message", "as expected")
     wrong = 0
-    with GcsEmulator() as gcs, tempfile.TemporaryDirectory() as folder, console.status("") as status:
+    with (
+        GcsEmulator() as gcs,
+        S3Emulator() as s3,
+        tempfile.TemporaryDirectory() as folder,
+        console.status("") as status,
+    ):
         for number, row in enumerate(MATRIX):
             status.update(f"{number + 1} of {len(MATRIX)}: {row.name}")
-            found = run_row(row, Path(folder, str(number)), gcs)
+            found = run_row(row, Path(folder, str(number)), s3 if row.store == "s3" else gcs)
             wrong += bool(found.wrong)
             table.add_row(*_cells(row, found))
     console.print(table)

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 from unittest import mock
 
+import botocore.endpoint
 import httpx
 import urllib3
 from google.cloud.storage.retry import DEFAULT_RETRY
@@ -32,8 +34,10 @@ from ut_clips_dagster.simulator import Clip, Session, SimulatorConfig, Simulator
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.s3 import S3Store
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
+from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 from .row import CLIPS_OF_A, GcsFault, Route, Special
 from .virtual_time import VirtualTime
@@ -124,7 +128,7 @@ class Bench:
         self,
         root: Path,
         *,
-        gcs: GcsEmulator | None = None,
+        gcs: GcsEmulator | S3Emulator | None = None,
         bucket: str = "",
         route: Route | None = None,
         special: Special | None = None,
@@ -235,9 +239,15 @@ class Bench:
     def _environment(self) -> dict[str, str]:
         if self._gcs is None:
             return {}
+        if isinstance(self._gcs, S3Emulator):
+            return self._gcs.environment
         return {"STORAGE_EMULATOR_HOST": self._gcs.url, "NO_GCE_CHECK": "true"}
 
     def _make_store(self) -> Store:
+        if isinstance(self._gcs, S3Emulator):
+            never = SimpleNamespace(sleep=lambda _: None)
+            self._stack.enter_context(mock.patch.object(botocore.endpoint, "time", never))
+            return S3Store(self._gcs.client(), self._bucket, "archive")
         if self._gcs is not None:
             return GcsStore(self._gcs.storage_client(), self._bucket, "archive", retry=GCS_RETRY)
         if self._special == "no_hard_links":

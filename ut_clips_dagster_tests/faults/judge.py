@@ -11,6 +11,7 @@ from ut_clips_dagster.archive.verification import objects, rows
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.simulator import Session
 from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
+from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 from .bench import SECRET, Bench
 from .row import Found, Row
@@ -19,10 +20,10 @@ SIGNS_OF_SECRETS = (SECRET.encode(), b"X-Amz-Signature", b"X-Amz-Credential", b"
 """The client secret, what a signed link is made of, and how every token of the simulator begins."""
 
 
-def run_row(row: Row, root: Path, gcs: GcsEmulator | None = None) -> Found:
+def run_row(row: Row, root: Path, bucket_emulator: GcsEmulator | S3Emulator | None = None) -> Found:
     """Inject the failure, archive both sessions, and judge."""
     began = time.monotonic()
-    emulator = gcs if row.store == "gcs" else None
+    emulator = None if row.store == "directory" else bucket_emulator
     bucket = f"faults-{uuid.uuid4().hex[:12]}"
     if emulator is not None:
         emulator.faults.clear()

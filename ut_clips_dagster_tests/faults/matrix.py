@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from .row import FAULTLESS, GcsFault, Route, Row
@@ -373,4 +374,25 @@ _GCS = (
     ),
 )
 
-MATRIX: Final[tuple[Row, ...]] = (*_DIRECTORY, *_LISTS, *_ROUTES, *_CLIPS, *_MEDIA, *_TOKENS, *_GCS)
+
+def _in_s3(row: Row) -> Row:
+    """The same failure in S3: it has one API, and its own names of permissions."""
+    faults = tuple(replace(fault, api="xml") for fault in row.gcs)
+    message = row.message.replace("(503)", "(503 ServiceUnavailable)").replace("Storage Object User", "s3:ListBucket")
+    return replace(row, store="s3", gcs=faults, message=message)
+
+
+_S3 = (
+    *(_in_s3(row) for row in _GCS if row.name != "429 twice"),  # S3 says 503 to who is too fast
+    Row("409 twice", store="s3", gcs=(GcsFault("status_409", 2, api="xml"),)),
+    Row(
+        "409 for ever",
+        store="s3",
+        gcs=(GcsFault("status_409", None, api="xml"),),
+        kept=1,
+        rows=ONE_MISSING,
+        message="(409 ConditionalRequestConflict). It is tried again",
+    ),
+)
+
+MATRIX: Final[tuple[Row, ...]] = (*_DIRECTORY, *_LISTS, *_ROUTES, *_CLIPS, *_MEDIA, *_TOKENS, *_GCS, *_S3)

@@ -11,7 +11,7 @@ CLIPS_OF_A = 2
 FAULTLESS = 8
 """Requests without any fault, S + 2C: two sessions, two clips and one."""
 
-Store = Literal["directory", "gcs"]
+Store = Literal["directory", "gcs", "s3"]
 Special = Literal[
     "hand_added",  # no session.json: a person added the partition
     "no_video",  # A's product has no video: 404 to its list
@@ -55,7 +55,7 @@ class Row:
     Attributes:
         name: the failure, in words.
         faults: of the simulator, for `Fault.parse`; `{a}` is session A, `{a1}` its first clip.
-        gcs: faults of the GCS emulator.
+        gcs: faults of the emulator of GCS, or of S3.
         route: requests that go astray.
         special: what no fault can say.
         store: where the archive is.

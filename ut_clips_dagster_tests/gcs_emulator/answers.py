@@ -10,6 +10,7 @@ _REASONS = {403: "forbidden", 404: "notFound", 412: "conditionNotMet", 429: "rat
 _CODES = {
     403: "AccessDenied",
     404: "NoSuchKey",
+    409: "ConditionalRequestConflict",
     412: "PreconditionFailed",
     429: "SlowDown",
     503: "ServiceUnavailable",

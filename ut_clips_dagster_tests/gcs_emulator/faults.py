@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 FaultKind = Literal[
-    "status_412",  # answered at once; nothing is stored
+    "status_409",  # answered at once; nothing is stored, as with the next two
+    "status_412",
     "status_429",
     "status_503",
     "forbidden",  # 403
@@ -24,7 +25,13 @@ FaultKind = Literal[
 
 ANY: Final[frozenset[Operation]] = frozenset(get_args(Operation))
 UPLOADS: Final[frozenset[Operation]] = frozenset({"upload_start", "upload_chunk", "upload_final"})
-STATUS: Final[dict[str, int]] = {"status_412": 412, "status_429": 429, "status_503": 503, "forbidden": 403}
+STATUS: Final[dict[str, int]] = {
+    "status_409": 409,
+    "status_412": 412,
+    "status_429": 429,
+    "status_503": 503,
+    "forbidden": 403,
+}
 
 _DEFAULT_ON: Final[dict[str, frozenset[Operation]]] = {
     "cut_upload": frozenset({"upload_chunk", "upload_final"}),

@@ -86,7 +86,7 @@ def classify(request: Request) -> tuple[Api, Operation]:
     """Tell which API a request speaks and what it is about."""
     if _JSON_PATH.match(request.url.path):
         return "json", _json_operation(request)
-    return "xml", _xml_operation(request)
+    return "xml", xml_operation(request)
 
 
 def object_name(request: Request, api: Api, head: bytes) -> str:
@@ -137,7 +137,7 @@ def _json_upload_operation(request: Request) -> Operation:
     return "upload_final" if parsed is None or parsed.is_final else "upload_chunk"
 
 
-def _xml_operation(request: Request) -> Operation:
+def xml_operation(request: Request) -> Operation:
     query, method = query_of(request), request.method
     if "/" not in request.url.path.strip("/"):
         return "list" if method == "GET" else "other"

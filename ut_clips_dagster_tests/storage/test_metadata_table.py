@@ -23,6 +23,7 @@ from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS, SessionT
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, GcsEmulator
+from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
 CONTRACT = {
@@ -375,6 +376,27 @@ def test_a_passing_failure_of_gcs_loses_and_repeats_nothing(
     table.replace("s2", rows("s2"))
     table.replace("s1", rows("s1", 1))
     assert sorted(table.read()["session_id"]) == ["s1", "s2", "s2"]
+
+
+@pytest.mark.parametrize("kind", ["status_503", "status_409", "reset", "ambiguous", "ambiguous_reset"])
+def test_a_passing_failure_of_s3_loses_and_repeats_nothing(s3_emulator: S3Emulator, s3_bucket: str, kind: Any) -> None:
+    table = MetadataTable(f"s3://{s3_bucket}/archive", sleep=lambda _: None)
+    table.replace("s1", rows("s1"))
+    fault = s3_emulator.faults.add(kind, count=2, api="xml")
+    table.replace("s2", rows("s2"))
+    table.replace("s1", rows("s1", 1))
+    assert fault.hits == 2
+    assert sorted(table.read()["session_id"]) == ["s1", "s2", "s2"]
+
+
+def test_no_permission_in_s3_is_named_without_a_key(s3_emulator: S3Emulator, s3_bucket: str) -> None:
+    table = MetadataTable(f"s3://{s3_bucket}/archive")
+    table.replace("s1", rows("s1"))
+    s3_emulator.faults.add("forbidden", count=None, on=ANY, api="xml")
+    for use in (table.read, lambda: table.replace("s1", rows("s1"))):
+        with pytest.raises(StorageError, match=r"Cannot .* the table") as raised:
+            use()
+        assert not any(sign in str(raised.value) for sign in ("AKIA", "Signature", "secret"))
 
 
 SECRET_NAME, SECRET_WORDS = "Resignation of Jane Doe", "what nobody else should read"
