@@ -6,6 +6,7 @@ The account without a name is that of our own code location: what is called how 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dagster import AssetKey, AssetSpec, DefaultSensorStatus, DynamicPartitionsDefinition
@@ -18,6 +19,7 @@ ARCHIVE_JOB = "archive_clips"
 RESULTS_API = "results_api"
 CLIP_POLLING = "clip_polling"
 ARCHIVE = "archive"
+BIGQUERY = "bigquery"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,29}|")
 
 
@@ -46,8 +48,12 @@ class Account:
         return f"{self.name}_{what}" if self.name else what
 
     def key(self, asset: str) -> AssetKey:
-        """The key of an asset."""
-        return AssetKey([*(self.key_prefix or ([self.name] if self.name else [])), asset])
+        """The key of an asset that is called so in the account without a name; its parts are parted by `/`."""
+        return AssetKey([*self._prefix, *asset.split("/")])
+
+    def path(self, key: AssetKey) -> Sequence[str]:
+        """The parts of the key that the account's asset has in the account without a name."""
+        return key.path[len(self._prefix) :]
 
     @property
     def partitions(self) -> str:
@@ -64,12 +70,16 @@ class Account:
         """The status of the sensors until a person changes it."""
         return DefaultSensorStatus.RUNNING if self.sensors_on else DefaultSensorStatus.STOPPED
 
+    @property
+    def _prefix(self) -> Sequence[str]:
+        return self.key_prefix or ((self.name,) if self.name else ())
+
     def spec(self, spec: AssetSpec) -> AssetSpec:
         """An asset's spec as it is in this account."""
         manager = spec.metadata.get(SYSTEM_METADATA_KEY_IO_MANAGER_KEY)
         renamed = spec.replace_attributes(
-            key=self.key(spec.key.path[-1]),
-            deps=[self.key(dep.asset_key.path[-1]) for dep in spec.deps],
+            key=self.key(spec.key.to_user_string()),
+            deps=[self.key(dep.asset_key.to_user_string()) for dep in spec.deps],
             partitions_def=self.sessions,
             group_name=self.named(spec.group_name or ""),
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_process_executor
-from dagster_gcp import GCSResource
+from dagster_gcp import BigQueryResource, GCSResource
 
-from ut_clips_dagster.account import ARCHIVE, ARCHIVE_JOB, CLIP_POLLING, DEFAULT, RESULTS_API, Account
+from ut_clips_dagster.account import ARCHIVE, ARCHIVE_JOB, BIGQUERY, CLIP_POLLING, DEFAULT, RESULTS_API, Account
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
+from ut_clips_dagster.assets.bigquery import publications
 from ut_clips_dagster.assets.clip_media import CLIP_MEDIA_FOLLOWS
 from ut_clips_dagster.assets.clip_transcripts import CLIP_TRANSCRIPTS
 from ut_clips_dagster.assets.follow_on import FollowOn
@@ -34,7 +35,13 @@ JOB = ARCHIVE_JOB
 
 def follow_ons(settings: Settings) -> list[FollowOn]:
     """What follows on the clips, in the order in which `ut-clips archive` makes it."""
-    return [CLIP_MEDIA_FOLLOWS, *([SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else [])]
+    transcripts = [SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else []
+    published = settings.bigquery_dataset
+    return [
+        CLIP_MEDIA_FOLLOWS,
+        *transcripts,
+        *(publications(bigquery_resource(settings), published, bool(transcripts)) if published else ()),
+    ]
 
 
 def settings_or_placeholder() -> Settings:
@@ -74,6 +81,11 @@ def archive_resource(settings: Settings, account: Account = DEFAULT) -> ArchiveR
     )
 
 
+def bigquery_resource(settings: Settings) -> BigQueryResource:
+    """BigQuery, by application default credentials; jobs run in, and are paid by, the project of the dataset."""
+    return BigQueryResource(project=settings.bigquery_dataset.rpartition(".")[0] or None)
+
+
 def build_definitions(settings: Settings) -> Definitions:
     """The whole code location for these settings."""
     return Definitions.merge(
@@ -98,7 +110,7 @@ def definitions_of(account: Account, settings: Settings, results_api: ResultsApi
             f.job_name,
             AssetSelection.assets(f.asset),
             description=f"Makes {f.name} of sessions.",
-            tags={FOLLOW_ON_TAG: account.named(f.name)},
+            tags={FOLLOW_ON_TAG: f.turn},
             executor_def=in_process_executor,
         )
         for f in following
@@ -113,6 +125,7 @@ def definitions_of(account: Account, settings: Settings, results_api: ResultsApi
             poll_max_attempts=settings.poll_max_attempts,
         ),
         ARCHIVE: archive,
+        **({BIGQUERY: bigquery_resource(settings)} if settings.bigquery_dataset else {}),
         IO_MANAGER: ClipMetadataIOManager(archive=archive),
     }
     return Definitions(

@@ -23,6 +23,7 @@ signed link.
     │   └── NotAClipError         what came is no video, is empty, or is larger than allowed
     ├── UnexpectedError           an exception that nobody foresaw, while one session was handled
     ├── RunEndedError             somebody ended the run: it stops, and reports nothing more
+    ├── WarehouseError            BigQuery did not do what was asked; what it had before, it has
     └── StorageError              the archive could not be read or written
         ├── DamagedDocumentError  a session's document is not what was written
         ├── StorageConflictError  the name is taken by other bytes
@@ -120,6 +121,10 @@ class UnexpectedError(ClipsError):
 
 class RunEndedError(ClipsError):
     """The run was ended elsewhere; it must send, write and report nothing more."""
+
+
+class WarehouseError(ClipsError):
+    """BigQuery did not do what was asked; nothing there was changed by half."""
 
 
 class StorageError(ClipsError):

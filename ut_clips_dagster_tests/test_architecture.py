@@ -13,15 +13,18 @@ import pytest
 import ut_clips_dagster
 
 PACKAGE = Path(ut_clips_dagster.__file__).parent
-INNER = ("results_api", "archive", "storage", "gallery", "health", "media", "simulator", "transcripts")
+ROOMS = ("export", "gallery", "health", "media", "simulator", "transcripts", "warehouse")
+INNER = ("results_api", "archive", "storage", *ROOMS)
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "plain_text", "results_api"},
     "storage": {"errors", "storage"},
     "archive": {"errors", "archive", "results_api", "storage"},
     "media": {"errors", "archive", "media", "results_api", "storage"},
     "gallery": {"errors", "gallery", "storage"},
+    "export": {"errors", "archive", "export", "gallery", "plain_text", "storage"},
     "simulator": {"simulator"},
     "health": {"errors", "archive", "results_api", "storage", "health"},
+    "warehouse": {"errors", "storage", "warehouse"},
     "transcripts": {"errors", "archive", "results_api", "storage", "transcripts"},
 }
 

@@ -37,6 +37,9 @@ from ut_clips_dagster.results_api.models import is_uuid
 BACKFILL = BackfillPolicy.multi_run(100)
 """A run costs seconds whatever it holds (docs/scale.md); a session of it some tenths of one."""
 
+BATCH = 50
+"""Sessions in one run that a sensor requests."""
+
 TIME_USED_UP = "Not begun, as the run's time is used up. The sensor requests it again."
 
 RunEvent = MaterializeResult[Any] | AssetCheckResult
@@ -55,6 +58,8 @@ class FollowOn:
     lacking: Lacking
     look_again: timedelta = timedelta(hours=6)
     """How often the sensor asks what all known sessions lack: what failed, and what no event told of."""
+    batch: int = BATCH
+    """Sessions in one run that the sensor requests."""
 
     account: Account = DEFAULT
 
@@ -65,17 +70,26 @@ class FollowOn:
     @property
     def name(self) -> str:
         """The asset's name."""
-        return self.asset.key.path[-1]
+        return "/".join(self._path)
 
     @property
     def job_name(self) -> str:
         """The job that the sensor and `ut-clips archive` run."""
-        return self.account.named(f"{FOLLOW_ON_JOB}{self.name}")
+        return self.account.named(f"{FOLLOW_ON_JOB}{'_'.join(self._path)}")
+
+    @property
+    def turn(self) -> str:
+        """What it takes turns with: of an account's assets with one prefix, one run is under way at a time."""
+        return self.account.named(self._path[0])
 
     @property
     def sensor_name(self) -> str:
         """The sensor that requests its runs."""
-        return self.account.named(f"follow_{self.name}")
+        return self.account.named(f"follow_{'_'.join(self._path)}")
+
+    @property
+    def _path(self) -> Sequence[str]:
+        return self.account.path(self.asset.key)
 
 
 def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to stop
@@ -99,7 +113,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
         clock: monotonic seconds.
     """
-    keys, key_of_asset = list(context.partition_keys), context.assets_def.key
+    keys, asset_key = list(context.partition_keys), context.assets_def.key
     batch, stop_at = len(keys) > 1, clock() + STOP_STARTING_AFTER_S
     made: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
@@ -116,22 +130,22 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         if isinstance(metadata, str):
             errors[key] = metadata
             context.log.error(f"Session {key[:80]}: {name} was not made. {metadata}")
-            context.log_event(AssetObservation(key_of_asset, partition=key, metadata={"unfinished": metadata}))
+            context.log_event(AssetObservation(asset_key, partition=key, metadata={"unfinished": metadata}))
             continue
         made[key] = metadata
         if batch:
-            context.log_event(AssetMaterialization(key_of_asset, partition=key, metadata=metadata))
+            context.log_event(AssetMaterialization(asset_key, partition=key, metadata=metadata))
     if made and not batch:
-        yield MaterializeResult(asset_key=key_of_asset, metadata=made[keys[0]])
+        yield MaterializeResult(asset_key=asset_key, metadata=made[keys[0]])
     if checks and context.selected_asset_check_keys:  # Dagster wants their results of every run, also of one that
         results = checks([key for key in keys if is_uuid(key)])  # gave way
-        yield from (check._replace(asset_key=key_of_asset) for check in results)
+        yield from (check._replace(asset_key=asset_key) for check in results)
     if errors:
         raise _failure(name, errors, len(keys))
     if batch and _others_selected(context):
-        yield MaterializeResult(asset_key=key_of_asset)  # assets behind this one run only after an output,
+        yield MaterializeResult(asset_key=asset_key)  # assets behind this one run only after an output,
         for key, metadata in made.items():  # which logs every partition again, without its metadata
-            context.log_event(AssetMaterialization(key_of_asset, partition=key, metadata=metadata))
+            context.log_event(AssetMaterialization(asset_key, partition=key, metadata=metadata))
 
 
 def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any] | str:

@@ -25,7 +25,9 @@ def of_account(asset: AssetsDefinition, account: Account) -> AssetsDefinition:
     @multi_asset(
         name=account.named(asset.op.name),
         specs=[account.spec(spec) for spec in asset.specs],
-        check_specs=[check._replace(asset_key=account.key(check.asset_key.path[-1])) for check in asset.check_specs],
+        check_specs=[
+            check._replace(asset_key=account.key(check.asset_key.to_user_string())) for check in asset.check_specs
+        ],
         can_subset=asset.can_subset,
         backfill_policy=asset.backfill_policy,
         pool=account.named(asset.op.pool) if asset.op.pool else None,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import typer
 
 from ut_clips_dagster.archive.plan import duration
-from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import home_path, store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.errors import SettingsError
@@ -102,25 +102,21 @@ def _settings() -> tuple[Settings, tuple[str, ...] | None]:
 
 def _print(facts: Facts, findings: Sequence[Finding], undelivered: Sequence[str], note: str) -> None:
     if note:
-        _line(note)
+        say(note)
     for test_id, document in facts.discoveries.items():
         at = document.succeeded_at if document else None
         read = f"last read {_ago(facts.now, at)} ago, {document.sessions} sessions" if document and at else "never read"
-        _line(f"Test {test_id}: {read}")
+        say(f"Test {test_id}: {read}")
     for space in facts.spaces:
-        _line(f"Free for {space.what}: {space.free_bytes / 1024**3:,.1f} GiB")
+        say(f"Free for {space.what}: {space.free_bytes / 1024**3:,.1f} GiB")
     for finding in findings:
         since = f" Since {finding.since:%Y-%m-%d %H:%M} UTC." if finding.since else ""
-        console.print(f"NOT WELL: {finding.what}{since}", style="red", markup=False, highlight=False, soft_wrap=True)
-        _line(f"  To do: {finding.to_do}")
+        say(f"NOT WELL: {finding.what}{since}", style="red")
+        say(f"  To do: {finding.to_do}")
     for name in undelivered:
-        _line(f"NOT TOLD: {name} cannot be reached; it is tried again at the next look.")
+        say(f"NOT TOLD: {name} cannot be reached; it is tried again at the next look.")
     if not findings:
-        _line(f"All is well: {facts.archive}")
-
-
-def _line(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"All is well: {facts.archive}")
 
 
 def _ago(now: datetime, at: datetime) -> str:

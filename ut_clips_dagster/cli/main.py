@@ -33,6 +33,14 @@ class Format(str, Enum):
     json = "json"
 
 
+class Export(str, Enum):
+    """What `export` makes."""
+
+    videofolder = "videofolder"
+    webdataset = "webdataset"
+    page = "page"
+
+
 @app.command()
 def demo(
     exit_when_done: Annotated[
@@ -240,6 +248,30 @@ def gallery(
 
     with failing_plainly():
         serve_gallery(host=host, port=port, allowed_hosts=allow_host or (), token_file=token_file, cache=cache)
+
+
+@app.command()
+def export(
+    target: Annotated[str, typer.Argument(help="Directory: a new or empty one, or an export to bring up to date.")],
+    where: Annotated[
+        str, typer.Option(metavar="SQL", help='Condition over the view clips, such as "words > 20"; all if not given.')
+    ] = "",
+    output: Annotated[Export, typer.Option("--format", help="What to make of it.")] = Export.videofolder,
+    shard_mb: Annotated[int, typer.Option(min=1, help="Of webdataset: megabytes of clips in a shard.")] = 500,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links instead of copies: whoever changes one changes the archive.")
+    ] = False,
+) -> None:
+    """Take stored clips along: as a data set (Hugging Face VideoFolder, WebDataset), or as a page that needs no server.
+
+    Into the same directory again: what changed is written, what is no longer selected or archived is removed, and what
+    was interrupted goes on. Exit code 2: some clips' files are missing or damaged, and were left out.
+    """
+    from ut_clips_dagster.cli.export import export_clips
+
+    with failing_plainly():
+        if not export_clips(target, output.value, where=where, link=link, shard_mb=shard_mb):
+            raise typer.Exit(EXIT_UNFINISHED)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from ut_clips_dagster.cli.platform import Platform
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 
+INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -32,9 +33,15 @@ def run_job(platform: Platform, job: str, piece: Sequence[str]) -> list[str]:
             raise_on_error=False,
             run_config=QUIET,
         )
-        if ending():
+        failures = [event for event in run.all_events if event.is_step_failure]
+        if ending() or any(_is_an_interrupt(event) for event in failures):
             raise KeyboardInterrupt
-    return [_reason(event) for event in run.all_events if event.is_step_failure]
+    return [_reason(event) for event in failures]
+
+
+def _is_an_interrupt(event: DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name in INTERRUPTS
 
 
 def _reason(event: DagsterEvent) -> str:

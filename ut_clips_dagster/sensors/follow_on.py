@@ -18,7 +18,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
-from ut_clips_dagster.assets.follow_on import FollowOn
+from ut_clips_dagster.assets.follow_on import BATCH, FollowOn
 from ut_clips_dagster.known_sessions import sessions_in_flight
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
@@ -28,7 +28,6 @@ from ut_clips_dagster.sensors.run_requests import pieces, run_requests
 PRIORITY = -4
 """Behind new sessions (2), retries (1), rechecks and persons (0)."""
 INTERVAL_S = 30
-BATCH = 50
 MAX_RUNS_WAITING = 5
 """With so many runs of its job queued or running, a sensor requests no more."""
 MAX_EVENTS_PER_TICK = 500
@@ -86,6 +85,7 @@ def plan_tick(  # noqa: PLR0913, PLR0917 - a pure function of all it depends on
     everything: set[str] | None,
     in_flight: set[str],
     now: datetime,
+    batch: int = BATCH,
 ) -> tuple[Cursor, list[RunRequest]]:
     """Which runs to request, and what to remember. Pure.
 
@@ -96,15 +96,16 @@ def plan_tick(  # noqa: PLR0913, PLR0917 - a pure function of all it depends on
         everything: all sessions that lack it, when the look through all goes on in this tick.
         in_flight: sessions that a run of the same job holds.
         now: the present moment.
+        batch: sessions in one run.
     """
     most = most_runs(len(order))
-    fresh = list(pieces(touched - in_flight, order, BATCH))
+    fresh = list(pieces(touched - in_flight, order, batch))
     requests = [_run(piece, "new clips") for piece in fresh[:most]]
     if len(fresh) > most:  # the rest is found by a look through all
         return cursor.model_copy(update={"position": 0}), requests
     if everything is None:
         return cursor, requests
-    older = list(pieces(everything - touched - in_flight, order[cursor.position or 0 :], BATCH))
+    older = list(pieces(everything - touched - in_flight, order[cursor.position or 0 :], batch))
     most -= len(requests)
     requests += [_run(piece, "catching up") for piece in older[:most]]
     if len(older) > most:
@@ -114,7 +115,7 @@ def plan_tick(  # noqa: PLR0913, PLR0917 - a pure function of all it depends on
 
 def _run(piece: list[str], reason: str) -> RunRequest:
     """One run of these sessions, which are contiguous in Dagster's order."""
-    (request,) = run_requests(piece, piece, BATCH, PRIORITY, reason, in_turn=False)
+    (request,) = run_requests(piece, piece, len(piece), PRIORITY, reason, in_turn=False)
     return request
 
 
@@ -152,7 +153,7 @@ def follow_on_sensor(follow_on: FollowOn, job: UnresolvedAssetJobDefinition) -> 
         lacking = follow_on.lacking(archive, sorted(touched)) & known if touched else set()
         everything = None if cursor.position is None else follow_on.lacking(archive, None) & known
         in_flight = sessions_in_flight(context.instance, order, follow_on.job_name, account)
-        cursor, requests = plan_tick(cursor, order, lacking, everything, in_flight, now)
+        cursor, requests = plan_tick(cursor, order, lacking, everything, in_flight, now, follow_on.batch)
         if not requests:
             reason = f"{len(lacking | (everything or set()))} sessions lack it, none is due."
             return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())

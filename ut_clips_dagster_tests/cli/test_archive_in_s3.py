@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer, media_file
-from ut_clips_dagster_tests.cli.test_commands import SCALE, invoke
+from ut_clips_dagster_tests.cli.conftest import SCALE
+from ut_clips_dagster_tests.cli.test_commands import invoke
 from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 

@@ -45,7 +45,7 @@ def test_the_demo_ends_by_itself_with_all_sessions_archived_and_prints_the_table
             stdin=stdin,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=290,
             check=False,
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,8 @@ from ut_clips_dagster.gallery.server import GalleryServer
 from ut_clips_dagster.storage.local import LocalStore
 
 from .archive import OTHER_STUDY, Archive, Clip, Session
-from .browser import Watched, axe_script, chromium, violations
-from .conftest import TIMEOUT_S, TOKEN, running
+from .browser import Watched, axe_script, chromium, until, violations
+from .conftest import TOKEN, running
 
 CUES = [(0, "So I am on the checkout page"), (4000, "Hmm, I would hesitate here"), (8000, "and look for the total")]
 CHECKOUT = Clip("Checkout: the coupon field", "Looks for a code.", CUES)
@@ -72,14 +71,6 @@ def clip_hash(session: Session, clip: Clip) -> str:
 
 def seconds(page: Page) -> float:
     return page.evaluate("document.querySelector('video').currentTime")
-
-
-def until(page: Page, true: str) -> None:
-    """Wait until it is; Playwright's own way evaluates text within the page, which its policy forbids."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not page.evaluate(true):
-        assert time.monotonic() < deadline, true
-        page.wait_for_timeout(20)
 
 
 def names(page: Page) -> list[str]:

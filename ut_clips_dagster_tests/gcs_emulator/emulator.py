@@ -122,7 +122,8 @@ class GcsEmulator:
         servers: list[uvicorn.Server] = []
 
         async def serve() -> None:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+            # none is kept: the server ends idle ones at its own time, in the middle of a request that goes out on one
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             async with httpx.AsyncClient(base_url=backend_url, timeout=60, limits=limits, trust_env=False) as http:
                 app = Gateway(Backend(http), self.url, self.faults, self.requests)
                 config = uvicorn.Config(

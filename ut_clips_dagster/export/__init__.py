@@ -1,0 +1,1 @@
+"""Takes clips out of an archive, for people and programs that have no archive: knows nothing of Dagster."""

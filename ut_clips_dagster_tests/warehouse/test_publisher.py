@@ -1,0 +1,346 @@
+"""Rows in BigQuery are equal to the archive's Delta tables, each time."""
+
+from __future__ import annotations
+
+import io
+import threading
+import uuid
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from google.api_core.exceptions import BadRequest
+from google.cloud import bigquery
+
+from ut_clips_dagster.errors import WarehouseError
+from ut_clips_dagster.storage.clips_view import view_sql
+from ut_clips_dagster.storage.media_table import MediaTable
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.session_table import SessionTable, as_rows, comment_of
+from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
+from ut_clips_dagster.warehouse.dataset import Dataset
+from ut_clips_dagster.warehouse.publisher import Publisher
+from ut_clips_dagster.warehouse.view import View
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
+TABLES: tuple[type[SessionTable], ...] = (MetadataTable, MediaTable, TranscriptsTable)
+A, B, C = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
+VALUES: dict[pa.DataType, Any] = {
+    pa.string(): "né 'quoted' \\ \n line",
+    pa.int64(): 2**53 + 1,
+    pa.float64(): 0.1,
+    pa.bool_(): True,
+}
+
+
+def rows(table: type[SessionTable], session_id: str, clips: int, mark: str = "") -> list[dict[str, Any]]:
+    """So many rows, each value of which is of its kind; the last row knows its keys only."""
+    made = []
+    for number in range(clips):
+        row = {field.name: VALUES.get(field.type, NOW) for field in table.schema}
+        if number == clips - 1:
+            row = dict.fromkeys(row)
+        if "cues" in row:
+            cue = {"start_ms": 1, "end_ms": 2, "voice": None, "text": "so"}
+            row["cues"] = [cue, cue | {"voice": "Ann"}] if number else []
+        row |= {"session_id": session_id, "clip_uuid": f"clip-{number}"}
+        made.append(row | ({"storage_path": f"{mark}{number}"} if "storage_path" in row else {"text": mark}))
+    return made
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Two sessions in all three tables."""
+    for table in TABLES:
+        for session_id, clips in ((A, 3), (B, 2)):
+            put(tmp_path, table, session_id, clips)
+    return tmp_path
+
+
+def put(archive: Path, table: type[SessionTable], session_id: str, clips: int, mark: str = "") -> None:
+    table(str(archive)).replace(session_id, as_rows(table.schema, rows(table, session_id, clips, mark)))
+
+
+def assert_equal(client: bigquery.Client, dataset: str, archive: Path, tables: Any = TABLES) -> None:
+    """Row by row and value by value; a list that is null is empty in BigQuery."""
+    for table in tables:
+        there = [dict(row.items()) for row in client.list_rows(client.get_table(f"{dataset}.{table.name}"))]
+        delta = table(str(archive)).arrow()
+        here = delta.to_table().to_pylist() if delta else []
+        assert sorted(there, key=_key) == sorted(here, key=_key), table.name
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str]:
+    return row["session_id"], row["clip_uuid"]
+
+
+def assert_clean(client: bigquery.Client, dataset: str) -> None:
+    assert not [table.table_id for table in client.list_tables(dataset) if table.table_id.startswith("staging")]
+
+
+class Counted:
+    """A client that counts its load jobs and queries, and fails where it is told to."""
+
+    def __init__(self, client: bigquery.Client) -> None:
+        self._client = client
+        self.loads: list[str] = []
+        self.transactions: list[str] = []
+        self.break_load = False
+        self.answers: list[Exception] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def load_table_from_file(self, file: Any, *args: Any, **kwargs: Any) -> Any:
+        self.loads.append(args[0])
+        return self._client.load_table_from_file(
+            io.BytesIO(b"no parquet") if self.break_load else file, *args, **kwargs
+        )
+
+    def query(self, sql: str) -> Any:
+        if sql.startswith("BEGIN"):
+            self.transactions.append(sql)
+            if self.answers:
+                raise self.answers.pop(0)
+        return self._client.query(sql)
+
+
+@pytest.fixture
+def counted(client: bigquery.Client) -> Counted:
+    return Counted(client)
+
+
+@pytest.fixture
+def dataset(counted: Counted, dataset_name: str) -> Dataset:
+    return Dataset(counted, dataset_name, sleep=lambda _: None)  # type: ignore[arg-type]
+
+
+def publisher(dataset: Dataset, archive: Path, table: type[SessionTable] = MetadataTable) -> Publisher:
+    return Publisher(dataset, table(str(archive)))
+
+
+def test_first_a_repeat_a_changed_and_a_vanished_clip(dataset: Dataset, counted: Counted, archive: Path) -> None:
+    for table in TABLES:
+        counted.loads.clear()
+        first = publisher(dataset, archive, table)
+        assert first.lacking() == {A, B}
+        outcome = first.publish([A, B, C])
+        assert {s: told.rows for s, told in outcome.published.items()} == {A: 3, B: 2, C: 0}
+        assert (outcome.written, len(counted.loads)) == ({A, B}, 1)
+        assert_equal(counted, dataset.name, archive, [table])
+        assert first.lacking() == first.lacking([A, C]) == set()
+
+        counted.transactions.clear()
+        assert publisher(dataset, archive, table).publish([A, B]).written == frozenset()
+        assert (len(counted.loads), counted.transactions) == (1, [])
+        assert_equal(counted, dataset.name, archive, [table])
+
+        put(archive, table, A, 3, "changed")
+        assert first.lacking() == first.lacking([A, B]) == {A}
+        assert first.publish([A, B]).written == {A}
+        assert len(counted.loads) == 2
+        assert_equal(counted, dataset.name, archive, [table])
+
+        put(archive, table, A, 2, "changed")
+        put(archive, table, B, 0)
+        assert first.lacking() == {A, B}
+        outcome = first.publish([A, B])
+        assert {s: told.rows for s, told in outcome.published.items()} == {A: 2, B: 0}
+        assert_equal(counted, dataset.name, archive, [table])
+        assert first.lacking() == set()
+    assert_clean(counted, dataset.name)
+
+
+def test_a_session_that_the_archive_has_no_more_goes_with_the_next_one(
+    dataset: Dataset, counted: Counted, archive: Path
+) -> None:
+    publisher(dataset, archive).publish([A, B])
+    put(archive, MetadataTable, B, 0)
+    outcome = publisher(dataset, archive).publish([A])
+    assert (outcome.written, outcome.withdrawn) == (frozenset(), {B})
+    assert_equal(counted, dataset.name, archive, [MetadataTable])
+
+
+def test_columns_have_their_comments_as_descriptions_also_nested_ones(
+    dataset: Dataset, counted: Counted, archive: Path
+) -> None:
+    publisher(dataset, archive, TranscriptsTable).publish([A])
+    there = counted.get_table(f"{dataset.name}.clip_transcripts")
+    assert [(f.name, f.description) for f in there.schema] == [(f.name, comment_of(f)) for f in TranscriptsTable.schema]
+    cues = there.schema[3]
+    assert (cues.mode, [f.description for f in cues.fields][:1]) == ("REPEATED", ["ms from the clip's start"])
+
+
+def test_a_column_that_is_new_here_is_added_there_and_one_that_is_only_there_stays(
+    dataset: Dataset, counted: Counted, archive: Path
+) -> None:
+    id_of = dataset.id_of("clip_metadata")
+    old = [bigquery.SchemaField("session_id", "STRING"), bigquery.SchemaField("clip_uuid", "STRING")]
+    counted.create_table(bigquery.Table(id_of, schema=[*old, bigquery.SchemaField("of_somebody", "STRING")]))
+    publisher(dataset, archive).publish([A, B])
+    there = counted.get_table(id_of).schema
+    assert [f.name for f in there] == [
+        "session_id",
+        "clip_uuid",
+        "of_somebody",
+        *MetadataTable.schema.names[1:2],
+        *MetadataTable.schema.names[3:],
+    ]
+    assert there[0].description == "UUID of the session: the partition key"
+    found = counted._client.query(f"SELECT * EXCEPT (of_somebody) FROM `{id_of}`").result()
+    here = MetadataTable(str(archive)).arrow().to_table().to_pylist()
+    assert sorted((dict(r.items()) for r in found), key=_key) == sorted(here, key=_key)
+
+
+def test_a_failed_load_and_a_failed_transaction_leave_everything_as_it_was(
+    dataset: Dataset, counted: Counted, archive: Path
+) -> None:
+    publisher(dataset, archive).publish([A, B])
+    before = sorted(map(str, counted.list_rows(counted.get_table(dataset.id_of("clip_metadata")))))
+    put(archive, MetadataTable, A, 1, "changed")
+
+    counted.break_load = True
+    with pytest.raises(WarehouseError, match=r"^BigQuery did not do it for demo\.clips_"):
+        publisher(dataset, archive).publish([A, B])
+    counted.break_load = False
+    counted.answers = [BadRequest("Resources exceeded\nsecond line")]
+    with pytest.raises(WarehouseError, match=r"Resources exceeded\. Check UT_CLIPS_BIGQUERY_DATASET"):
+        publisher(dataset, archive).publish([A, B])
+
+    assert sorted(map(str, counted.list_rows(counted.get_table(dataset.id_of("clip_metadata"))))) == before
+    assert_clean(counted, dataset.name)
+    assert publisher(dataset, archive).lacking() == {A}
+    publisher(dataset, archive).publish([A, B])
+    assert_equal(counted, dataset.name, archive, [MetadataTable])
+
+
+def test_a_transaction_that_lost_against_another_is_tried_anew(
+    dataset: Dataset, counted: Counted, archive: Path
+) -> None:
+    aborted = "Transaction is aborted due to concurrent update against table demo:clips.clip_metadata."
+    counted.answers = [BadRequest(aborted), BadRequest("Could not serialize access to table")]
+    publisher(dataset, archive).publish([A, B])
+    assert (len(counted.transactions), len(counted.loads)) == (3, 1)
+    assert_equal(counted, dataset.name, archive, [MetadataTable])
+
+
+def test_two_publishers_at_a_time(dataset_name: str, client: bigquery.Client, archive: Path) -> None:
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            with bigquery.Client(project=client.project) as own:
+                dataset = Dataset(own, dataset_name, sleep=lambda _: None)
+                for table in (MetadataTable, TranscriptsTable):
+                    publisher(dataset, archive, table).publish([A, B])
+        except Exception as error:  # noqa: BLE001 - a thread's failure is the test's
+            errors.append(error)
+
+    for mark in ("", "changed"):
+        put(archive, MetadataTable, A, 3, mark)
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert_equal(client, dataset_name, archive, (MetadataTable, TranscriptsTable))
+    assert_clean(client, dataset_name)
+
+
+def test_whoever_commits_older_rows_last_looks_again(dataset: Dataset, counted: Counted, archive: Path) -> None:
+    """Another run writes and publishes newer rows while this one has read the older ones."""
+    meanwhile = [lambda: put(archive, MetadataTable, A, 1, "newer"), lambda: publisher(dataset, archive).publish([A])]
+    original = counted.query
+
+    def query(sql: str) -> Any:
+        if sql.startswith("BEGIN"):
+            while meanwhile:
+                meanwhile.pop(0)()
+        return original(sql)
+
+    counted.query = query  # type: ignore[method-assign]
+    publisher(dataset, archive).publish([A, B])
+    assert_equal(counted, dataset.name, archive, [MetadataTable])
+    assert publisher(dataset, archive).lacking() == set()
+
+
+def test_an_archive_that_is_not_mounted_takes_nothing_out(
+    dataset: Dataset, counted: Counted, archive: Path, tmp_path: Path
+) -> None:
+    publisher(dataset, archive).publish([A, B])
+    nowhere = publisher(dataset, tmp_path / "nowhere")
+    for ask in (nowhere.lacking, lambda: nowhere.publish([A])):
+        with pytest.raises(WarehouseError, match="Is it mounted"):
+            ask()
+    assert_equal(counted, dataset.name, archive, [MetadataTable])
+
+
+def test_a_table_that_was_dropped_is_published_anew(dataset: Dataset, counted: Counted, archive: Path) -> None:
+    publisher(dataset, archive).publish([A, B])
+    counted.delete_table(dataset.id_of("clip_metadata"))
+    assert publisher(dataset, archive).lacking() == {A, B}
+    publisher(dataset, archive).publish([A, B])
+    assert_equal(counted, dataset.name, archive, [MetadataTable])
+
+
+def test_a_dataset_that_is_not_there_is_not_created(client: bigquery.Client, archive: Path) -> None:
+    with pytest.raises(WarehouseError, match=r"bq mk --dataset --location=EU"):
+        publisher(Dataset(client, "demo.nowhere"), archive).lacking()
+    with pytest.raises(WarehouseError, match=r"bq mk --dataset --location=EU"):
+        publisher(Dataset(client, "demo.nowhere"), archive).publish([A])
+
+
+def test_the_view_shows_one_row_per_clip_and_is_looked_at_again_after_each_change(
+    dataset: Dataset, counted: Counted, archive: Path
+) -> None:
+    view = View(dataset)
+    assert view.lacking() == set()
+    for table in TABLES:
+        publisher(dataset, archive, table).publish([A, B])
+    assert view.lacking() == view.lacking([A, B]) == {A, B}
+    assert {s: told.rows for s, told in view.publish([A, B]).items()} == {A: 3, B: 2}
+    assert view.lacking() == set()
+    found = counted._client.query(f"SELECT * FROM `{dataset.id_of('clips')}`").result()
+    assert sorted((dict(r.items()) for r in found), key=_key) == sorted(_joined(archive), key=_key)
+
+    put(archive, TranscriptsTable, A, 1, "changed")
+    publisher(dataset, archive, TranscriptsTable).publish([A, B])
+    assert view.lacking() == {A}
+
+
+def _joined(archive: Path) -> list[dict[str, Any]]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for table in TABLES:
+            connection.register(table.name, table(str(archive)).arrow().to_table())
+        rows = connection.execute(view_sql()).to_arrow_table().to_pylist()
+    return [row | {"cues": row["cues"] or []} for row in rows]
+
+
+def test_a_view_that_shows_a_clip_twice_is_not_told_as_published(
+    dataset: Dataset, counted: Counted, archive: Path
+) -> None:
+    for table in TABLES:
+        publisher(dataset, archive, table).publish([A, B])
+    id_of = dataset.id_of("clip_transcripts")
+    counted._client.query(f"INSERT INTO `{id_of}` (session_id, clip_uuid) VALUES ('{A}', 'clip-0')").result()
+    with pytest.raises(WarehouseError, match=f"does not show one row per clip of 1 sessions, {A} among them"):
+        View(dataset).publish([A, B])
+    assert View(dataset).lacking() == {A, B}
+
+
+def test_staging_tables_expire(dataset: Dataset, counted: Counted) -> None:
+    table = pa.table({"session_id": [A]})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    with dataset.staged("x", [bigquery.SchemaField("session_id", "STRING")], table) as name:
+        expires = counted.get_table(dataset.id_of(name)).expires
+        assert expires is not None
+        assert expires > datetime.now(timezone.utc)
+    assert_clean(counted, dataset.name)
