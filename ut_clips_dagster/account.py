@@ -5,31 +5,25 @@ The account without a name is that of our own code location: what is called how 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dagster import AssetKey, AssetSpec, DefaultSensorStatus, DynamicPartitionsDefinition
 from dagster._core.definitions.assets.definition.asset_spec import SYSTEM_METADATA_KEY_IO_MANAGER_KEY
 
-from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.settings import Settings
 
 ARCHIVE_JOB = "archive_clips"
 RESULTS_API = "results_api"
 CLIP_POLLING = "clip_polling"
 ARCHIVE = "archive"
 BIGQUERY = "bigquery"
-NAME = re.compile(r"[a-z][a-z0-9_]{0,29}|")
 
 
 @dataclass(frozen=True)
 class Account:
-    """One account; of two in one Dagster instance each has a name of its own.
-
-    Raises:
-        SettingsError: the name cannot be a part of Dagster's names.
-    """
+    """One account; of two in one Dagster instance each has a name of its own."""
 
     name: str = ""
     key_prefix: tuple[str, ...] = ()
@@ -37,11 +31,10 @@ class Account:
     sensors_on: bool = True
     """Whether the sensors tick before a person says so."""
 
-    def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise SettingsError(
-                f"account {self.name[:40]!a} must be at most 30 letters a-z, digits and _, the first one a letter."
-            )
+    @classmethod
+    def of(cls, settings: Settings, *, sensors_on: bool = True) -> Account:
+        """The account that the settings name."""
+        return cls(settings.account, settings.key_prefix, sensors_on)
 
     def named(self, what: str) -> str:
         """The name of a job, sensor, op, resource, pool, partition set or value of a tag."""
@@ -69,6 +62,10 @@ class Account:
     def sensor_status(self) -> DefaultSensorStatus:
         """The status of the sensors until a person changes it."""
         return DefaultSensorStatus.RUNNING if self.sensors_on else DefaultSensorStatus.STOPPED
+
+    def holds(self, key: AssetKey) -> bool:
+        """Whether a key is, or may be, one of the account's assets."""
+        return key.path[: len(self._prefix)] == list(self._prefix)
 
     @property
     def _prefix(self) -> Sequence[str]:

@@ -33,15 +33,16 @@ from ut_clips_dagster.settings import Settings, load_settings, placeholder_setti
 JOB = ARCHIVE_JOB
 
 
-def follow_ons(settings: Settings) -> list[FollowOn]:
+def follow_ons(settings: Settings, account: Account = DEFAULT) -> list[FollowOn]:
     """What follows on the clips, in the order in which `ut-clips archive` makes it."""
     transcripts = [SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else []
     published = settings.bigquery_dataset
-    return [
+    following = [
         CLIP_MEDIA_FOLLOWS,
         *transcripts,
         *(publications(bigquery_resource(settings), published, bool(transcripts)) if published else ()),
     ]
+    return [follow_on.of(account) for follow_on in following]
 
 
 def settings_or_placeholder() -> Settings:
@@ -68,7 +69,7 @@ def results_api_resource(settings: Settings) -> ResultsApiResource:
     )
 
 
-def archive_resource(settings: Settings, account: Account = DEFAULT) -> ArchiveResource:
+def archive_resource(settings: Settings) -> ArchiveResource:
     """The archive for these settings."""
     return ArchiveResource(
         gcs=GCSResource(),
@@ -76,8 +77,8 @@ def archive_resource(settings: Settings, account: Account = DEFAULT) -> ArchiveR
         gallery_url=settings.gallery_url,
         max_clip_bytes=settings.max_clip_bytes,
         media_allowed_hosts=list(settings.media_allowed_hosts),
-        account_name=account.name,
-        key_prefix=list(account.key_prefix),
+        account_name=settings.account,
+        key_prefix=list(settings.key_prefix),
     )
 
 
@@ -89,8 +90,8 @@ def bigquery_resource(settings: Settings) -> BigQueryResource:
 def build_definitions(settings: Settings) -> Definitions:
     """The whole code location for these settings."""
     return Definitions.merge(
-        definitions_of(DEFAULT, settings, results_api_resource(settings)),
-        # what a person materializes is in one process, too; and the instance is ours, so we may prune it
+        definitions_of(Account.of(settings), settings, results_api_resource(settings)),
+        # what a person materializes is in one process, too; and the instance is ours, so we may prune all of it
         Definitions(executor=in_process_executor, sensors=[old_runs_sensor()]),
     )
 
@@ -104,7 +105,7 @@ def definitions_of(account: Account, settings: Settings, results_api: ResultsApi
         description="Lists, generates, downloads and records the clips of sessions.",
         executor_def=in_process_executor,  # no process to begin for each step, and none that outlives a killed run
     )
-    following = [f.of(account) for f in follow_ons(settings)]
+    following = follow_ons(settings, account)
     follow_on_jobs = [
         define_asset_job(
             f.job_name,
@@ -115,7 +116,7 @@ def definitions_of(account: Account, settings: Settings, results_api: ResultsApi
         )
         for f in following
     ]
-    archive = archive_resource(settings, account)
+    archive = archive_resource(settings)
     alerts = [health_alerts_sensor(settings.alert_urls, settings.test_ids, account)] if settings.alert_urls else []
     resources = {
         RESULTS_API: results_api,

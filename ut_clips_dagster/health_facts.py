@@ -25,7 +25,7 @@ from ut_clips_dagster.archive.records import SESSIONS as DOCUMENTS
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts, Space, Waiting
-from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight, unfinished_sessions
+from ut_clips_dagster.known_sessions import check_archive_is_there, is_of, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
@@ -113,18 +113,21 @@ def instance_facts(
     unfinished = unfinished_sessions(instance, table, order, account) if table else []
     in_flight = sessions_in_flight(instance, order, account=account) if unfinished else set()
     states = sensor_states(instance, account)
-    queued = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.QUEUED]), limit=1, ascending=True)
+    queued = instance.get_run_records(
+        RunsFilter(statuses=[DagsterRunStatus.QUEUED]), limit=None if account.name else 1, ascending=True
+    )
+    queued = [record for record in queued if is_of(record.dagster_run, account)]
     beats = instance.get_daemon_heartbeats()
     return InstanceFacts(
         heartbeats={
             kind: datetime.fromtimestamp(beats[kind].timestamp, timezone.utc) if kind in beats else None
             for kind in instance.get_required_daemon_types()
         },
-        sensors=[_sensor(instance, name, states.get(name)) for name in SENSORS],
+        sensors=[_sensor(instance, name, states.get(name), account) for name in SENSORS],
         given_up=_given_up(states.get("unfinished_sessions"), set(unfinished) - in_flight),
         oldest_queued_run=Waiting(queued[0].dagster_run.run_id, _utc(queued[0].create_timestamp)) if queued else None,
         oldest_unfinished=_longest_waiting(unfinished, records),
-        runs_in_flight=instance.get_runs_count(RunsFilter(statuses=IN_FLIGHT)),
+        runs_in_flight=_runs_in_flight(instance, account),
     )
 
 
@@ -151,15 +154,22 @@ def message_of(error: SerializableErrorInfo | None) -> str:
     return " ".join(_ERROR_CLASS.sub("", error.message.strip()).split()) if error else ""
 
 
-def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None) -> SensorFacts:
+def _runs_in_flight(instance: DagsterInstance, account: Account) -> int:
+    in_flight = RunsFilter(statuses=IN_FLIGHT)
+    if not account.name:
+        return instance.get_runs_count(in_flight)
+    return sum(is_of(run, account) for run in instance.get_runs(in_flight))
+
+
+def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None, account: Account) -> SensorFacts:
     if state is None:
-        return SensorFacts(name, SENSORS[name])
+        return SensorFacts(account.named(name), SENSORS[name])
     data = _data(state)
     last = next((tick for tick in _ticks(instance, state, 2) if tick.status != TickStatus.STARTED), None)
     failures = max(1, last.tick_data.consecutive_failure_count) if last and last.status == TickStatus.FAILURE else 0
     failed = _ticks(instance, state, min(failures, MOST_TICKS)) if failures else []
     return SensorFacts(
-        name,
+        account.named(name),
         interval_s=float(data.min_interval or SENSORS[name]),
         on=state.status != InstigatorStatus.STOPPED,
         last_tick_at=datetime.fromtimestamp(data.last_tick_timestamp, timezone.utc)

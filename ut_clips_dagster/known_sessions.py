@@ -88,9 +88,11 @@ def sessions_in_flight(
     return _sessions_of_runs(instance, order, IN_FLIGHT, job, account)
 
 
-def sessions_of_unsuccessful_runs(instance: DagsterInstance, order: Sequence[str]) -> set[str]:
+def sessions_of_unsuccessful_runs(
+    instance: DagsterInstance, order: Sequence[str], account: Account = DEFAULT
+) -> set[str]:
     """Sessions of archiving runs that failed, were cancelled, or did not end: a killed one may not be seen to end."""
-    return _sessions_of_runs(instance, order, UNSUCCESSFUL)
+    return _sessions_of_runs(instance, order, UNSUCCESSFUL, account=account)
 
 
 def relist_config(session_ids: Sequence[str], account: Account = DEFAULT) -> dict[str, Any]:
@@ -114,15 +116,25 @@ class QueueProgress:
     queued_sessions: int
 
 
-def queue_progress(runs: Iterable[DagsterRun], order: Sequence[str]) -> QueueProgress:
-    """How far the runs in flight are. Pure."""
-    runs = list(runs)
+def queue_progress(runs: Iterable[DagsterRun], order: Sequence[str], account: Account = DEFAULT) -> QueueProgress:
+    """How far the account's runs are, of those in flight. Pure."""
+    runs = [run for run in runs if is_of(run, account)]
     queued = [run for run in runs if run.status in (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED)]
     running = [run for run in runs if run not in queued]
     return QueueProgress(
         tuple(run.tags.get(PROGRESS_TAG) or run.tags.get(PARTITION_NAME_TAG, "begun") for run in running),
         len(queued),
-        len(_sessions_of(queued, order)),
+        len(_sessions_of(queued, order, account)),
+    )
+
+
+def is_of(run: DagsterRun, account: Account) -> bool:
+    """Whether a run is the account's; the one without a name has its Dagster instance to itself."""
+    return (
+        not account.name
+        or run.job_name in (account.named(ARCHIVE_JOB), account.named(RELIST))
+        or run.job_name.startswith(account.named(FOLLOW_ON_JOB))
+        or any(account.holds(key) for key in run.asset_selection or ())
     )
 
 

@@ -55,12 +55,30 @@ def _dataset(value: str) -> str:
     return value
 
 
+def _account(value: str) -> str:
+    value = value.strip()
+    if not re.fullmatch(r"([a-z][a-z0-9_]{0,29})?", value):
+        raise ValueError("must be at most 30 letters a-z, digits and _, the first one a letter")
+    return value
+
+
+def _key_prefix(value: object) -> object:
+    return tuple(value.strip().strip("/").split("/")) if isinstance(value, str) and value.strip() else value or ()
+
+
+def _asset_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]+", value):
+        raise ValueError("must be of letters, digits and _")
+    return value
+
+
 def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 SecureUrl = Annotated[str, AfterValidator(_secure_url)]
 CommaSeparated = BeforeValidator(_split)
+AssetName = Annotated[str, AfterValidator(_asset_name)]
 
 
 class Settings(BaseSettings):
@@ -98,6 +116,10 @@ class Settings(BaseSettings):
         "", validation_alias="UT_CLIPS_GALLERY_URL"
     )
     bigquery_dataset: Annotated[str, AfterValidator(_dataset)] = Field("", validation_alias="UT_CLIPS_BIGQUERY_DATASET")
+    account: Annotated[str, AfterValidator(_account)] = Field("", validation_alias="UT_CLIPS_ACCOUNT")
+    key_prefix: Annotated[tuple[AssetName, ...], NoDecode, BeforeValidator(_key_prefix)] = Field(
+        (), validation_alias="UT_CLIPS_KEY_PREFIX"
+    )
 
 
 def archive_root(value: str) -> str:
@@ -206,4 +228,6 @@ def placeholder_settings() -> Settings:
         transcripts=False,
         gallery_url="",
         bigquery_dataset="",
+        account="",
+        key_prefix=(),
     )

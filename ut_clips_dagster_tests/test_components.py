@@ -20,19 +20,23 @@ from dagster import (
     DynamicPartitionsDefinition,
     EnvVar,
     RepositoryDefinition,
-    SensorResult,
     asset,
     build_sensor_context,
     multiprocess_executor,
 )
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster.components.testing import create_defs_folder_sandbox
+from pydantic import ValidationError
 
 from ut_clips_dagster.account import Account
 from ut_clips_dagster.cli.runs import QUIET
+from ut_clips_dagster.cli.status import read_status
 from ut_clips_dagster.components import UserTestingClipsComponent, build_definitions
 from ut_clips_dagster.definitions import defs as own_location
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorConfig, SimulatorServer
+from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 FIVE_LINES = f"""\
 type: ut_clips_dagster.components.UserTestingClipsComponent
@@ -41,6 +45,8 @@ attributes:
   test_ids: [{DEMO_TEST_ID}]
   archive: data
 """
+ALL = {"bigquery_dataset": "project.dataset", "alert_urls": ["json://127.0.0.1"]}
+"""Everything that there can be."""
 CLIPS = ("clip_list", "clip_urls", "clip_files", "clip_metadata")
 
 
@@ -84,21 +90,20 @@ def names(repository: RepositoryDefinition) -> dict[str, set[str]]:
 
 def test_a_host_and_two_accounts_share_no_name() -> None:
     theirs = names(host().get_repository_def())
-    one, two = (names(embedded(name).get_repository_def()) for name in ("research", "sales"))
+    one, two = (names(embedded(name, **ALL).get_repository_def()) for name in ("research", "sales"))
     ours = names(own_location.get_repository_def())
 
     for kind, of_one in one.items():
         assert of_one, kind
         assert not of_one & (theirs[kind] | two[kind] | ours[kind]), kind
-    together = names(Definitions.merge(host(), embedded("research"), embedded("sales")).get_repository_def())
-    assert together == {kind: theirs[kind] | one[kind] | two[kind] for kind in one}
+    assert {"research/bigquery/clips", "research/session_transcripts"} <= one["assets"]
+    assert {"research_health_alerts", "research_old_runs", "research_follow_bigquery_clips"} <= one["sensors"]
+    together = Definitions.merge(host(), embedded("research", **ALL), embedded("sales", **ALL))
+    assert names(together.get_repository_def()) == {kind: theirs[kind] | one[kind] | two[kind] for kind in one}
 
 
-def test_the_unnamed_account_is_called_as_our_own_location_but_prunes_no_host() -> None:
-    ours = names(own_location.get_repository_def())
-    unnamed = names(embedded("", transcripts=False).get_repository_def())
-
-    assert unnamed == {**ours, "sensors": ours["sensors"] - {"old_runs"}}
+def test_the_unnamed_account_is_called_as_our_own_location() -> None:
+    assert names(embedded("", transcripts=False).get_repository_def()) == names(own_location.get_repository_def())
 
 
 def test_our_jobs_are_in_process_and_the_host_keeps_its_executor() -> None:
@@ -130,6 +135,12 @@ def test_credentials_come_by_name_or_by_value_and_a_secret_is_shown_nowhere(monk
     assert by_name["one_results_api"].process_config_and_initialize().secret == "by name"
     assert by_value["two_results_api"].process_config_and_initialize().secret == "hush"
     assert "hush" not in repr(by_value["two_results_api"])
+    component = UserTestingClipsComponent(test_ids=[DEMO_TEST_ID], archive="data", client_secret="hush")
+    assert "hush" not in repr(component)
+    with pytest.raises(ValidationError) as lacking:
+        build_definitions(test_ids=[DEMO_TEST_ID], client_secret="hush")
+    assert "archive" in str(lacking.value)
+    assert "hush" not in str(lacking.value)
 
 
 def test_everything_wrong_is_named_at_once_and_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,10 +150,13 @@ def test_everything_wrong_is_named_at_once_and_the_environment_has_no_say(monkey
     with pytest.raises(SettingsError) as wrong:
         build_definitions(test_ids=["one"], archive="ftp://host", batch_size=0)
     assert all(f"\n  {name}: " in str(wrong.value) for name in ("test_ids", "archive", "batch_size"))
-    with pytest.raises(SettingsError, match="'Sales Team' must be at most 30 letters"):
-        embedded("Sales Team")
+    with pytest.raises(SettingsError) as wrong:
+        embedded("Sales Team", key_prefix=["a/b"])
+    assert "\n  account: must be at most 30 letters" in str(wrong.value)
+    assert "\n  key_prefix: must be of letters" in str(wrong.value)
 
 
+@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated", "ignore::dagster_shared.utils.warnings.BetaWarning")
 def test_five_lines_of_yaml_make_it_in_a_project() -> None:
     with create_defs_folder_sandbox() as sandbox:
         path = sandbox.scaffold_component(
@@ -176,10 +190,18 @@ def test_two_accounts_beside_a_host_archive_each_its_own_and_nothing_crosses(tmp
             assert set(instance.get_dynamic_partitions(f"{name}_sessions")) == sessions
             for asset_name in CLIPS:
                 assert set(instance.get_materialized_partitions(AssetKey([name, asset_name]))) == sessions
-            assert {path.name for path in (tmp_path / name / "sessions").iterdir()} == sessions
+            assert {path.parent.name for path in (tmp_path / name).glob("sessions/*/clip_list.json")} == sessions
             assert server.requests.count(Operation.LIST_SESSIONS) == 1
             assert server.requests.count(Operation.LIST_CLIPS) == len(sessions) == 2
             assert server.requests.count(status=404) == 0
+            account, table = Account(name), MetadataTable(str(tmp_path / name))
+            status = read_status(instance, table, LocalStore(tmp_path / name), account)
+            assert (status.sessions, status.archived, status.clips) == (2, 2, {"STORED": 3})
+            for sensor_name in ("unfinished_sessions", "late_clips", "health_alerts"):
+                assert ticked(location, instance, account, sensor_name).skip_message
+            make_media(location, instance, account)
+            with_clips = set(table.read(columns=["session_id"])["session_id"])
+            assert set(instance.get_materialized_partitions(account.key("clip_media"))) == with_clips
         assert not set(found["research"]) & set(found["sales"])
         assert instance.get_materialized_partitions(AssetKey("clip_list")) == {"theirs"}
         assert {path.name for path in tmp_path.iterdir() if path.name in {"data", *servers}} == {*servers}
@@ -195,17 +217,14 @@ def of_server(account: str, server: SimulatorServer, root: Path) -> Definitions:
         api_url=server.url,
         token_url=server.token_url,
         poll_interval_s=3.0 / 200.0,
+        alert_urls=["json://127.0.0.1:1"],
     )
 
 
 def archive_found(location: Definitions, instance: DagsterInstance, name: str) -> list[str]:
     """What the daemon does: a tick of the account's sensor, and the runs that it requests."""
-    repository, account = location.get_repository_def(), Account(name)
-    sensor = repository.get_sensor_def(account.named("new_sessions"))
-    resources = {key: (location.resources or {})[key] for key in sensor.required_resource_keys}
-    with build_sensor_context(instance, resources=resources) as context:
-        result = sensor(context)
-    assert isinstance(result, SensorResult)
+    account = Account(name)
+    result = ticked(location, instance, account, "new_sessions")
     (added,) = result.dynamic_partitions_requests or ()
     assert added.partitions_def_name == account.partitions
     instance.add_dynamic_partitions(added.partitions_def_name, list(added.partition_keys))
@@ -219,6 +238,22 @@ def archive_found(location: Definitions, instance: DagsterInstance, name: str) -
         )
         assert run.success
     return list(added.partition_keys)
+
+
+def ticked(location: Definitions, instance: DagsterInstance, account: Account, name: str) -> SensorExecutionData:
+    """One tick, as the daemon asks the code server for it."""
+    repository = location.get_repository_def()
+    sensor = repository.get_sensor_def(account.named(name))
+    resources = {key: (location.resources or {})[key] for key in sensor.required_resource_keys}
+    with build_sensor_context(instance, repository_def=repository, resources=resources) as context:
+        return sensor.evaluate_tick(context)
+
+
+def make_media(location: Definitions, instance: DagsterInstance, account: Account) -> None:
+    """What follows on the clips: its sensor looks through all at its first tick."""
+    (request,) = ticked(location, instance, account, "follow_clip_media").run_requests or ()
+    job = location.resolve_job_def(account.named("make_clip_media"))
+    assert job.execute_in_process(instance=instance, tags=dict(request.tags), run_config=QUIET).success
 
 
 THEIRS = """\
