@@ -82,9 +82,13 @@ def prune(
     """
     stop_at = clock() + for_s
     events, runs, pruned = _event_storage(instance), _run_storage(instance), Pruned()
-    finished = RunsFilter(statuses=list(FINISHED_STATUSES), updated_before=before)
-    filters = [finished] if jobs is None else [finished._replace(job_name=job) for job in jobs]
-    old = [run_id for each in filters for run_id in instance.get_run_ids(each)]
+    old = [
+        run_id
+        for job in ([None] if jobs is None else jobs)
+        for run_id in instance.get_run_ids(
+            RunsFilter(job_name=job, statuses=list(FINISHED_STATUSES), updated_before=before)
+        )
+    ]
     kept_whole = _runs_that_say_why(events) if old else set()
     for run_id in reversed(old):
         if clock() >= stop_at:

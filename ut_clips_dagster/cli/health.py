@@ -122,7 +122,7 @@ def _print(facts: Facts, findings: Sequence[Finding], undelivered: Sequence[str]
 
 
 def _ago(now: datetime, at: datetime) -> str:
-    return duration((now - at).total_seconds())
+    return duration(max(0.0, (now - at).total_seconds()))  # it may be read while we look
 
 
 def _as_json(facts: Facts, findings: Sequence[Finding], undelivered: Sequence[str]) -> dict[str, object]:
