@@ -9,6 +9,7 @@ from dagster import ConfigurableResource, DagsterError, InitResourceContext, Res
 from dagster_gcp import GCSResource
 from pydantic import PrivateAttr
 
+from ut_clips_dagster.account import Account
 from ut_clips_dagster.archive.discovery import Discoveries
 from ut_clips_dagster.archive.documents import ListedClip
 from ut_clips_dagster.archive.downloads import Downloader
@@ -33,6 +34,19 @@ class ResourceSettingsError(SettingsError, DagsterError):
     """Settings are wrong. A DagsterError, so that Dagster shows this message first, and not one of its own."""
 
 
+_KEPT: dict[str, str] = {}
+
+
+def kept_secret(secret: str) -> str:
+    """A reference to a secret that code was given: Dagster shows the values of a resource to whoever opens its page.
+
+    Every process loads the code that gives the secret, so each knows what its own references stand for.
+    """
+    reference = f"given in code ({len(_KEPT) + 1})"
+    _KEPT[reference] = secret
+    return reference
+
+
 class ResultsApiResource(ConfigurableResource[None]):
     """The UserTesting Results API, for the tests given by their IDs."""
 
@@ -48,6 +62,11 @@ class ResultsApiResource(ConfigurableResource[None]):
             self.check()
         except SettingsError as error:
             raise ResourceSettingsError(str(error)) from None
+
+    @property
+    def secret(self) -> str:
+        """The client's secret itself."""
+        return _KEPT.get(self.client_secret, self.client_secret)
 
     def check(self) -> None:
         """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
@@ -68,7 +87,7 @@ class ResultsApiResource(ConfigurableResource[None]):
                 self.api_url,
                 self.token_url,
                 self.client_id,
-                self.client_secret,
+                self.secret,
                 pacer=Pacer(waiting=waiting),
                 timeout=TIMEOUT if waiting else QUICK_TIMEOUT,
                 give_up_after_s=None if waiting else QUICK_GIVE_UP_AFTER_S,
@@ -110,8 +129,15 @@ class ArchiveResource(ConfigurableResource[None]):
     gallery_url: str = ""
     max_clip_bytes: int = DEFAULT_MAX_CLIP_BYTES
     media_allowed_hosts: list[str] = []  # noqa: RUF012 - a pydantic field
+    account_name: str = ""
+    key_prefix: list[str] = []  # noqa: RUF012 - a pydantic field
     _s3: Store | None = PrivateAttr(default=None)
     """Kept: a client of boto3 takes long to make, and renews its credentials itself."""
+
+    @property
+    def account(self) -> Account:
+        """Whose archive it is, which says what all is called."""
+        return Account(self.account_name, tuple(self.key_prefix))
 
     def store(self) -> Store:
         """The store of clips and documents."""

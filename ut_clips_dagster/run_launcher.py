@@ -40,6 +40,9 @@ class Worker(BaseModel):
     """None: not known yet, the run was only launched."""
     started: int | None = None
     """Clock ticks from the boot to the process's start: a process ID is used again."""
+    run_pid: int | None = None
+    """The run's own process, where an executor gives each step another: the run is gone when both are."""
+    run_started: int | None = None
 
 
 def this_machine(proc: Path = PROC) -> Worker | None:
@@ -58,6 +61,16 @@ def this_process() -> Worker | None:
     return machine.model_copy(update={"pid": pid, "started": _started(pid)}) if machine else None
 
 
+def worker_here(run: DagsterRun, executor: str) -> Worker | None:
+    """This process as the worker of a run; with the run's own process beside it where this is one of a step only."""
+    here, config = this_process(), run.run_config.get("execution", {})
+    of_steps = executor.startswith("multi") and "in_process" not in str(config)
+    if here is None or not of_steps:
+        return here
+    parent = os.getppid()
+    return here.model_copy(update={"run_pid": parent, "run_started": _started(parent)})
+
+
 def is_gone(worker: Worker, here: Worker | None) -> bool:
     """Whether a worker is certainly gone, as seen from `here`: its machine was booted since, or its process ended.
 
@@ -68,6 +81,8 @@ def is_gone(worker: Worker, here: Worker | None) -> bool:
     if worker.boot != here.boot:
         return True
     if worker.pid_namespace != here.pid_namespace or worker.pid is None:
+        return False
+    if worker.run_pid is not None and _started(worker.run_pid) == worker.run_started:
         return False
     return _started(worker.pid) != worker.started
 

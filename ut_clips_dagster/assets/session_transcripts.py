@@ -18,6 +18,7 @@ from dagster import (
     multi_asset,
 )
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.specs import GROUP, OWNERS
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, is_archiving
@@ -87,34 +88,38 @@ def session_transcripts(
             # here, so that such a run is seen before the request is sent
             api.pacer.shared.spread = in_background or left > api.pacer.available()
             time.sleep(api.pacer.delay_s(Operation.GET_TRANSCRIPT))
-            return gives_way(context.instance, context.run.run_id, PATIENCE_S if in_background else 0.0)
+            patience_s = PATIENCE_S if in_background else 0.0
+            return gives_way(context.instance, context.run.run_id, patience_s, archive.account)
 
         check = (READABLE, lambda session_ids: _problems(shelf, session_ids))
         yield from materialize_each(context, NAME, make, check, gives_way=left_to_later)
     shelf.table.compact()
 
 
-def clips_come_first(instance: DagsterInstance, but: str = "") -> bool:
+def clips_come_first(instance: DagsterInstance, account: Account = DEFAULT, but: str = "") -> bool:
     """Whether a run archives clips, or waits to: the request budget is theirs.
 
     Args:
         instance: where to look.
+        account: whose runs.
         but: ID of a run that does not count.
     """
     runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
-    return any(run.run_id != but and is_archiving(run) for run in runs)
+    return any(run.run_id != but and is_archiving(run, account) for run in runs)
 
 
-def gives_way(
+def gives_way(  # noqa: PLR0913 - clock and sleep are for tests
     instance: DagsterInstance,
     run_id: str,
     patience_s: float,
+    account: Account = DEFAULT,
+    *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Whether other runs still archive clips after so many seconds; it returns as soon as none does."""
     give_up_at = clock() + patience_s
-    while clips_come_first(instance, but=run_id):
+    while clips_come_first(instance, account, but=run_id):
         if clock() >= give_up_at:
             return True
         sleep(LOOK_EVERY_S)

@@ -109,6 +109,8 @@ def environment(simulator: SimulatorServer, home: Path, gallery_url: str = "") -
         "UT_CLIPS_POLL_MAX_ATTEMPTS": "10",
         "UT_CLIPS_BATCH_SIZE": "10",
         "UT_CLIPS_DISCOVERY_INTERVAL_S": str(DISCOVERY_INTERVAL_S),
+        "UT_CLIPS_ACCOUNT": " ",  # none, whatever .env says; of what is empty pydantic would ask .env
+        "UT_CLIPS_KEY_PREFIX": " ",
         "DAGSTER_HOME": str(home / "dagster"),
         "no_proxy": "127.0.0.1,localhost",  # all it talks to; it outranks a person's own NO_PROXY
     }

@@ -18,6 +18,7 @@ from ut_clips_dagster.storage.store import Store
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions
 
+    from ut_clips_dagster.account import Account
     from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 
 DEFAULT_HOME = Path(".dagster")
@@ -34,6 +35,11 @@ class Platform:
     definitions: Definitions
     archive: ArchiveResource
     results_api: ResultsApiResource
+
+    @property
+    def account(self) -> Account:
+        """What all is called."""
+        return self.archive.account
 
 
 def open_platform(*, api: bool = True) -> Platform:

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from dagster import DagsterError, DagsterInstance, DagsterRunStatus, RunsFilter
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.discovery import LOST, OUTAGE_AFTER, DiscoveryDocument
 from ut_clips_dagster.archive.plan import duration
 from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.known_sessions import is_archiving as holds_sessions
 
 RUNNING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
@@ -32,9 +34,9 @@ def failing_visibly() -> Iterator[None]:
         raise TickError(str(error)) from None
 
 
-def is_archiving(instance: DagsterInstance) -> bool:
-    """Whether one of our own runs is in progress, and may have used the request budget."""
-    return bool(instance.get_run_ids(RunsFilter(statuses=RUNNING), limit=1))
+def is_archiving(instance: DagsterInstance, account: Account = DEFAULT) -> bool:
+    """Whether one of the account's own runs is in progress, and may have used the request budget."""
+    return any(holds_sessions(run, account) for run in instance.get_runs(RunsFilter(statuses=RUNNING)))
 
 
 def why_unread(document: DiscoveryDocument, *, archiving: bool, now: datetime) -> str:

@@ -5,10 +5,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from dagster import (
-    AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
-    DefaultSensorStatus,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -17,6 +15,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.known_sessions import (
     CLIP_FILES,
     check_archive_is_there,
@@ -25,7 +24,6 @@ from ut_clips_dagster.known_sessions import (
     told_as_no_session,
     unfinished_sessions,
 )
-from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.run_queue import pass_over_silent
@@ -131,47 +129,51 @@ def plan_retries(
     return after, due
 
 
-def tried_sessions(instance: DagsterInstance, asked: Mapping[str, Tries]) -> set[str]:
+def tried_sessions(instance: DagsterInstance, asked: Mapping[str, Tries], account: Account = DEFAULT) -> set[str]:
     """Those that a run has reported as unfinished since it was requested: each report is an event of its own."""
     if not asked:
         return set()
     since = min(tries.since for tries in asked.values()).timestamp()
-    filtered = AssetRecordsFilter(AssetKey(CLIP_FILES), asset_partitions=list(asked), after_timestamp=since)
+    filtered = AssetRecordsFilter(account.key(CLIP_FILES), asset_partitions=list(asked), after_timestamp=since)
     records = instance.fetch_observations(filtered, limit=10 * MAX_SESSIONS_PER_TICK).records
     return {
         key for record in records if (key := record.partition_key) and record.timestamp >= asked[key].since.timestamp()
     }
 
 
-def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:
+def unfinished_sessions_sensor(
+    job: UnresolvedAssetJobDefinition, batch_size: int, account: Account = DEFAULT
+) -> SensorDefinition:
     """The sensor; it sends no request to the API."""
 
     @sensor(
-        name="unfinished_sessions",
+        name=account.named("unfinished_sessions"),
         job=job,
         minimum_interval_seconds=INTERVAL_S,
-        default_status=DefaultSensorStatus.RUNNING,
+        default_status=account.sensor_status,
+        required_resource_keys={account.named(ARCHIVE)},
         description=(
             "Tries missing and failed sessions again after 10 min, 1 h, 6 h and 24 h; then they stay failed. "
             "Shows as done what a run finished before it was killed."
         ),
     )
     @failing_visibly()
-    def unfinished_sessions_tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
+    def unfinished_sessions_tick(context: SensorEvaluationContext, **_: object) -> SensorResult:
+        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
         instance, now = context.instance, now_utc()
-        check_archive_is_there(instance, archive.table())
-        for run_id in pass_over_silent(instance, now):
+        check_archive_is_there(instance, archive.table(), account)
+        for run_id in pass_over_silent(instance, now, account):
             context.log.warning(f"Run {run_id} tells nothing any more; the next batch does not wait for it.")
-        order = instance.get_dynamic_partitions(SESSIONS)
+        order = instance.get_dynamic_partitions(account.partitions)
         before = Cursor.read(context.cursor)
-        unfinished = unfinished_sessions(instance, archive.table(), order)
-        failed = shown_failed(instance, before.looked_at)
-        in_flight = sessions_in_flight(instance, order) if unfinished or failed else set()
+        unfinished = unfinished_sessions(instance, archive.table(), order, account)
+        failed = shown_failed(instance, before.looked_at, account)
+        in_flight = sessions_in_flight(instance, order, account=account) if unfinished or failed else set()
         doubtful = [s for s in order if s in failed.union(unfinished) and s not in in_flight]
         finished, events = finished_events(archive, doubtful)
         unfinished = [session_id for session_id in unfinished if session_id not in finished]
         landed = {session_id: before.sessions[session_id] for session_id in before.landed(in_flight)}
-        tried = tried_sessions(instance, landed)
+        tried = tried_sessions(instance, landed, account)
         after, due = plan_retries(before.sessions, unfinished, in_flight, now, tried)
         given_up = [s for s, tries in after.items() if not tries.left and s not in in_flight]
         cursor = Cursor(sessions=after, looked_at=before.looked_at if finished else now).model_dump_json()
@@ -181,7 +183,7 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
             reason += f" Materialize them by hand; the longest waiting is session {given_up[0]}. Why: ut-clips status."
         reason += "".join(f" {told_as_no_session(key)}" for key in no_sessions(order)[:MAX_KEYS_TOLD])
         return SensorResult(
-            run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session")),
+            run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session", account=account)),
             skip_reason=None if due else reason,
             asset_events=events,
             cursor=cursor,

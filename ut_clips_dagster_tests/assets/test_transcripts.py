@@ -96,10 +96,10 @@ def test_a_run_of_the_sensor_waits_for_a_gap_between_archiving_runs(platform: Te
         if len(slept) == 3:
             platform.instance.report_run_canceled(archiving)
 
-    assert not gives_way(platform.instance, "this", 10.0, lambda: sum(slept), sleep)
+    assert not gives_way(platform.instance, "this", 10.0, clock=lambda: sum(slept), sleep=sleep)
     assert len(slept) == 3
     create_run_for_test(platform.instance, job_name=JOB, status=DagsterRunStatus.STARTED)
-    assert gives_way(platform.instance, "this", 10.0, lambda: sum(slept), sleep)
+    assert gives_way(platform.instance, "this", 10.0, clock=lambda: sum(slept), sleep=sleep)
     assert 9 <= sum(slept[3:]) <= 11
 
 
