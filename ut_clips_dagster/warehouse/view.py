@@ -33,7 +33,9 @@ class View:
         return lacking | staying(shown.keys() - now.keys(), now)
 
     def publish(self, session_ids: Sequence[str]) -> dict[str, Published]:
-        """Create the view or bring it up to date, and count what it shows of these sessions; those gone are told no more.
+        """Create the view or bring it up to date, and count what it shows of these sessions.
+
+        Of sessions that are gone from all tables nothing is told any more.
 
         Raises:
             WarehouseError: BigQuery did not do it, or the view shows other than one row per clip.
