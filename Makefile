@@ -53,10 +53,13 @@ format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --generate-hashes setup.cfg
+PIP_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --no-annotate --no-header --generate-hashes
+COMPILE := $(PIP_COMPILE) --python-version 3.10 setup.cfg
+BQ_EMULATOR := ut_clips_dagster_tests/warehouse/requirements
 
-lock:  ## Renew the pinned versions: what runs, and what develops and tests it
+lock:  ## Renew the pinned versions: what runs, what develops and tests it, and the BigQuery emulator of the tests
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	$(COMPILE) --extra dev -o requirements-dev.lock
 	$(COMPILE) --extra build -c requirements-dev.lock -o requirements.lock
+	$(PIP_COMPILE) --python-version 3.11 $(BQ_EMULATOR).in -o $(BQ_EMULATOR).lock
 	rm -rf .venv-lock

@@ -126,7 +126,7 @@ def test_the_sensor_requests_nothing_while_enough_runs_wait(archived: TestPlatfo
 
 def test_while_clips_are_archived_no_transcript_is_requested_and_then_all_that_lack_one(archived: TestPlatform) -> None:
     """Also where no event tells of them any more: a run that gave way ended without one."""
-    run = create_run_for_test(archived.instance, job_name=JOB, status=DagsterRunStatus.QUEUED)
+    run = create_run_for_test(archived.instance, job_name=JOB, status=DagsterRunStatus.STARTED)
     waiting = tick(archived, "follow_session_transcripts", DONE.model_dump_json())
     assert skip_reason(waiting) == "Clips come first."
     archived.instance.report_run_canceled(run)
