@@ -48,8 +48,9 @@ format: setup-dev
 
 COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --generate-hashes setup.cfg
 
-lock:  ## Renew the pinned versions: what runs, and what develops and tests it
+lock:  ## Renew the pinned versions: what runs, what runs in a container, and what develops and tests it
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	$(COMPILE) --extra dev -o requirements-dev.lock
 	$(COMPILE) --extra build -c requirements-dev.lock -o requirements.lock
+	$(COMPILE) --extra build --extra s3 --extra postgres --extra kubernetes -c requirements-dev.lock -o deploy/requirements.lock
 	rm -rf .venv-lock
