@@ -14,8 +14,8 @@ import yaml
 from kmock import KubernetesEmulator, Request, Server, action
 from typing_extensions import Self
 
-from . import NAMESPACE
 from .controllers import LOOKS_EVERY_S, Controllers
+from .names import NAMESPACE
 
 JOBS, PODS, NODES = "batch/v1/jobs", "v1/pods", "v1/nodes"
 
@@ -62,7 +62,7 @@ class Api:
 
     def remove(self, kind: str, name: str) -> None:
         """Delete one."""
-        self._do(lambda: self._handler.objects[kind, NAMESPACE, name].delete())
+        self._do(self._handler.objects[kind, NAMESPACE, name].delete)
 
     def _put(self, kind: str, name: str, value: dict[str, Any]) -> None:
         def put() -> None:
@@ -107,7 +107,8 @@ def _living(handler: KubernetesEmulator, kind: str) -> list[Any]:
     return [
         found
         for (resource, _, _), found in handler.objects.items()
-        if resource.plural == plural and "/".join(filter(None, (resource.group, resource.version))) == group
+        if resource.plural == plural
+        and "/".join(filter(None, (resource.group, resource.version))) == group
         and not found.deleted
     ]
 

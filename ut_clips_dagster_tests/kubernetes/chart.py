@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from . import NAMESPACE
+from .names import NAMESPACE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 VALUES: dict[str, Any] = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())

@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from . import NAMESPACE
+from .names import NAMESPACE
 
 LOOKS_EVERY_S = 0.5
 TIMEOUT_S = 2.0

@@ -13,10 +13,10 @@ pytest.importorskip("kmock", reason="KUBERNETES IS NOT TESTED: kmock needs Pytho
 
 import httpx
 
-from . import NAMESPACE
 from .api import JOBS, PODS, Api
 from .controllers import UNREACHABLE
 from .kubelet import Kubelet
+from .names import NAMESPACE
 
 IMAGE = "image:1"
 WITHIN_S = 60.0
