@@ -1,7 +1,7 @@
 """`python -m ut_clips_dagster_tests.hosts [ray|agents]`: a backfill over two hosts, one killed, one cut off for 90 s.
 
-As root, on Linux; it takes about ten minutes. Exit code 1 when anything is not as it should be. Logs of all processes
-stay in the directory that it names.
+As root, on Linux; it takes about ten minutes. Exit code 1 when anything is not as it should be, 2 where it cannot be
+tried. Logs of all processes stay in the directory that it names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pytest
 from .engines import Agents, Ray
 from .faults import CONSOLE, prove
 
+SKIPPED = 2
+
 
 def main(names: list[str]) -> int:
     """Prove it on each engine named, or on Ray."""
@@ -26,7 +28,7 @@ def main(names: list[str]) -> int:
             report = prove({"ray": Ray, "agents": Agents}[name](), logs)
         except pytest.skip.Exception as skipped:
             CONSOLE.print(str(skipped))
-            return 1
+            return SKIPPED
         wrong += len(report.wrong)
         CONSOLE.print("\n".join(report.wrong) or "All is as it should be.")
     return int(bool(wrong))

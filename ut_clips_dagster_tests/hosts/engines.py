@@ -75,13 +75,12 @@ class Ray:
         return {
             "RAY_DASHBOARD_URL": f"http://{control.address}:{DASHBOARD_PORT}",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "RAY_DISABLE_IMPORT_WARNING": "1",
         }
 
     def start_head(self, control: Host, env: Mapping[str, str], logs: Path) -> None:
         dashboard = [f"--dashboard-host={control.address}", f"--dashboard-port={DASHBOARD_PORT}"]
-        temporary = f"--temp-dir={env['DAGSTER_HOME']}/../ray"
+        temporary = f"--temp-dir={Path(env['DAGSTER_HOME']).parent / 'ray'}"
         self._start(control, env, logs, "--head", f"--port={RAY_PORT}", "--num-cpus=0", temporary, *dashboard)
 
     def start_worker(self, host: Host, control: Host, env: Mapping[str, str], logs: Path) -> None:
