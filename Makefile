@@ -29,7 +29,7 @@ demo: setup  ## The whole platform on your desk: simulator, Dagster, sensors. AR
 test: setup-dev lint
 	$(BIN)/python -m pytest $(ARGS)
 
-proof: setup-dev  ## Every invariant and every failure of the fault matrix, and two hosts on Ray, each with its result (minutes)
+proof: setup-dev  ## Every invariant and every failure of the fault matrix, and two hosts by Ray and by Jobs, each with its result (minutes)
 	$(BIN)/python -m ut_clips_dagster_tests.proof
 
 lint: setup-dev

@@ -2,8 +2,9 @@
 
     make proof        (or: python -m ut_clips_dagster_tests.proof)
 
-Runs the tests that docs/invariants.md names, then the fault matrix, then a backfill over two hosts, of which one is
-killed and one cut off (as root; it says so where it is skipped). Exit code 1 when one of them is not as it should.
+Runs the tests that docs/invariants.md names, then the fault matrix, then backfills over two hosts by Ray and by
+Kubernetes' Jobs, of which one is killed and one cut off (as root; it says so where it is skipped). Exit code 1 when one
+of them is not as it should.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ut_clips_dagster_tests.crash.test_invariants import DOCUMENT, TESTS
 from ut_clips_dagster_tests.faults.__main__ import main as print_fault_matrix
 from ut_clips_dagster_tests.hosts.__main__ import SKIPPED
 from ut_clips_dagster_tests.hosts.__main__ import main as prove_on_hosts
+from ut_clips_dagster_tests.kubernetes.__main__ import main as prove_on_kubernetes
 
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 TEST = re.compile(r"`([^`]+\.py::\w+)`")
@@ -68,8 +70,8 @@ def main() -> int:
     console = Console(width=160 if not sys.stdout.isatty() else None)
     console.print(table)
     console.print(f"{len(rows) - broken} invariants hold, {broken} not.")
-    matrix, hosts = print_fault_matrix(), prove_on_hosts(["ray"])
-    return int(bool(matrix or broken or hosts not in (0, SKIPPED)))
+    matrix, hosts = print_fault_matrix(), (prove_on_hosts(["ray"]), prove_on_kubernetes())
+    return int(bool(matrix or broken or any(code not in (0, SKIPPED) for code in hosts)))
 
 
 if __name__ == "__main__":

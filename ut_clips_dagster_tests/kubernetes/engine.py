@@ -1,4 +1,4 @@
-"""Kubernetes as what starts the runs on the hosts: the launcher that the chart configures, and a kubelet on each host."""
+"""Kubernetes as what starts the runs on the hosts: the chart's run launcher, and a kubelet on each host."""
 
 from __future__ import annotations
 
