@@ -121,7 +121,7 @@ class Host:
         if self._shell is None:
             return
         if self is not self._lan.switch:
-            self._lan.configure(f"ip link del {self.name}")
+            self._lan.configure(f"ip link del dev {self.name}")
         with suppress(ProcessLookupError):
             os.kill(self._init, signal.SIGKILL)
         self._shell.wait(10)
