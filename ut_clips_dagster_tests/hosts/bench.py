@@ -18,6 +18,7 @@ import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRun
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.run_launcher import worker_of
@@ -84,8 +85,11 @@ class Bench:
         return asked.backfill_id
 
     def host_of(self, run: DagsterRun) -> Host | None:
-        """Where a run is, once it has said so."""
+        """Where a run is, once it has said so; a retry has its parent's word among its tags, until it says its own."""
+        parent = self.instance.get_run_by_id(run.tags.get(PARENT_RUN_ID_TAG, ""))
         worker = worker_of(run)
+        if parent and worker == worker_of(parent):
+            return None
         return self.workers.get(worker.host) if worker and worker.pid else None
 
     def writes(self, host: Host, since: float, until: float = float("inf")) -> list[RequestRecord]:

@@ -117,9 +117,11 @@ class Host:
         )
 
     def _end(self) -> None:
-        """End all its processes; its cable goes with it."""
+        """End all its processes, and take its cable away: the kernel does so only some time after the last of them."""
         if self._shell is None:
             return
+        if self is not self._lan.switch:
+            self._lan.configure(f"ip link del dev {self.name}")
         with suppress(ProcessLookupError):
             os.kill(self._init, signal.SIGKILL)
         self._shell.wait(10)
