@@ -91,7 +91,7 @@ class Ray:
         command = [str(self.python.parent / "ray"), "start", f"--node-ip-address={host.address}", *memory, *options]
         with (logs / f"ray-{host.name}.log").open("ab") as log:
             process = host.popen(*command, env=env, log=log)
-        if process.wait(180):
+        if process.wait(900):
             raise RuntimeError((logs / f"ray-{host.name}.log").read_text()[-2000:])
         time.sleep(1)
 
