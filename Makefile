@@ -33,7 +33,7 @@ demo: setup  ## The whole platform on your desk: simulator, Dagster, sensors. AR
 test: setup-dev lint
 	$(BIN)/python -m pytest $(ARGS)
 
-proof: setup-dev  ## Every invariant and every failure of the fault matrix, each with its result (minutes)
+proof: setup-dev  ## Every invariant and every failure of the fault matrix, and two hosts by Ray and by Jobs, each with its result (minutes)
 	$(BIN)/python -m ut_clips_dagster_tests.proof
 
 lint: setup-dev
@@ -57,9 +57,10 @@ PIP_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --no-annotate -
 COMPILE := $(PIP_COMPILE) --python-version 3.10 setup.cfg
 BQ_EMULATOR := ut_clips_dagster_tests/warehouse/requirements
 
-lock:  ## Renew the pinned versions: what runs, what develops and tests it, and the BigQuery emulator of the tests
+lock:  ## Renew the pinned versions: what runs, also in a container, what develops and tests it, and the tests' BigQuery emulator
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	$(COMPILE) --extra dev -o requirements-dev.lock
 	$(COMPILE) --extra build -c requirements-dev.lock -o requirements.lock
+	$(COMPILE) --extra build --extra s3 --extra postgres --extra kubernetes -c requirements-dev.lock -o deploy/requirements.lock
 	$(PIP_COMPILE) --python-version 3.11 $(BQ_EMULATOR).in -o $(BQ_EMULATOR).lock
 	rm -rf .venv-lock

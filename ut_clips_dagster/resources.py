@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dagster import ConfigurableResource, DagsterError, InitResourceContext, ResourceDependency
+from dagster import ConfigurableResource, DagsterError, DagsterInstance, InitResourceContext, ResourceDependency
 from dagster_gcp import GCSResource
 from pydantic import PrivateAttr
 
@@ -22,7 +22,14 @@ from ut_clips_dagster.hosts import is_loopback_host
 from ut_clips_dagster.results_api.client import QUICK_GIVE_UP_AFTER_S, QUICK_TIMEOUT, TIMEOUT, ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.results_api.pacing import Pacer
-from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, OFFICIAL_TOKEN_URL, load_settings
+from ut_clips_dagster.run_launcher import remote_launcher
+from ut_clips_dagster.settings import (
+    BUCKETS,
+    DEFAULT_MAX_CLIP_BYTES,
+    OFFICIAL_API_URL,
+    OFFICIAL_TOKEN_URL,
+    load_settings,
+)
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.media_table import MediaTable
@@ -138,6 +145,24 @@ class ArchiveResource(ConfigurableResource[None]):
     def account(self) -> Account:
         """Whose archive it is, which says what all is called."""
         return Account(self.account_name, tuple(self.key_prefix))
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        """Fail before anything starts where runs would not share the archive."""
+        if context.instance is None:
+            return
+        try:
+            self.check(context.instance)
+        except SettingsError as error:
+            raise ResourceSettingsError(str(error)) from None
+
+    def check(self, instance: DagsterInstance) -> None:
+        """Raise SettingsError when the archive is a directory, and runs start on several machines."""
+        if not self.root.startswith(BUCKETS) and (launcher := remote_launcher(instance)):
+            raise SettingsError(
+                f"UT_CLIPS_ARCHIVE {self.root} is a directory, but {launcher} starts each run on a machine or in a "
+                "container of its own: each would have its own directory, and lose it. Use gs://bucket/prefix or "
+                "s3://bucket/prefix; `ut-clips copy SRC DST` takes there what is archived."
+            )
 
     def store(self) -> Store:
         """The store of clips and documents."""

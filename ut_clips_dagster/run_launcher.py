@@ -7,6 +7,7 @@ DefaultRunLauncher cannot say. This one can, from a mark that each run carries: 
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.hosts import is_loopback_host
@@ -124,6 +126,22 @@ class LocalRunLauncher(DefaultRunLauncher):
             why = "The machine was booted since." if worker.pid is None else f"Its process {worker.pid} is gone."
             return CheckRunHealthResult(WorkerStatus.FAILED, f"{why} It was on {worker.host}.")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+
+def remote_launcher(instance: DagsterInstance) -> str | None:
+    """Name of the instance's run launcher when it starts runs on other machines or in containers of their own.
+
+    Of Dagster's own and of ours, which start them beside the code server, it is None. The launcher is not made: some
+    ask their cluster for that.
+    """
+    data = instance.get_ref().run_launcher_data if instance.is_persistent else None
+    if data is None:
+        return None
+    try:
+        launcher = getattr(importlib.import_module(data.module_name), data.class_name)
+    except ImportError:  # its extra is not installed here: then it is none of the two
+        return data.class_name
+    return None if issubclass(launcher, (DefaultRunLauncher, SyncInMemoryRunLauncher)) else data.class_name
 
 
 def end_gone_runs(instance: DagsterInstance) -> list[str]:

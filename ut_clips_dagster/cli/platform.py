@@ -49,12 +49,14 @@ def open_platform(*, api: bool = True) -> Platform:
         api: False for commands that ask the API nothing: they need no credentials.
 
     Raises:
-        SettingsError: naming every setting that is wrong.
+        SettingsError: naming every setting that is wrong, or why the instance cannot be used with this archive.
     """
     settings = load_settings(api=api)
     instance = open_instance()
     from ut_clips_dagster.definitions import archive_resource, build_definitions, results_api_resource
 
+    archive = archive_resource(settings)
+    archive.check(instance)
     definitions = build_definitions(settings)
     results_api: Any = results_api_resource(settings)
     if api:
@@ -63,7 +65,7 @@ def open_platform(*, api: bool = True) -> Platform:
         settings,
         instance,
         definitions,
-        archive_resource(settings),
+        archive,
         results_api,
     )
 

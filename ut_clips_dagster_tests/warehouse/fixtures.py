@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 
@@ -11,10 +10,8 @@ from google.cloud import bigquery
 
 from ut_clips_dagster_tests.warehouse.emulator import PROJECT, running_emulator, service_account
 
-every_test = pytest.mark.skipif(
-    not os.environ.get("UT_CLIPS_BIGQUERY_EMULATOR"),
-    reason="one test of BigQuery is enough for each commit; all of them: UT_CLIPS_BIGQUERY_EMULATOR=1, or `make proof`",
-)
+every_test = pytest.mark.long
+"""One test of BigQuery is enough for each commit."""
 with_installation = pytest.mark.timeout(900)
 """Of the environment, on a loaded machine."""
 
