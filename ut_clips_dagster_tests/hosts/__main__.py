@@ -6,6 +6,7 @@ tried. Logs of all processes stay in the directory that it names.
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ SKIPPED = 2
 
 def main(names: list[str]) -> int:
     """Prove it on each engine named, or on Ray."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     wrong = 0
     for name in names or ["ray"]:
         logs = Path(tempfile.mkdtemp(prefix=f"hosts-{name}-"))
