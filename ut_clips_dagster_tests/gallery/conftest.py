@@ -12,11 +12,11 @@ import pytest
 
 from ut_clips_dagster.gallery.server import GalleryServer
 from ut_clips_dagster.storage.store import Store
-from ut_clips_dagster_tests.storage.conftest import gcs_store, store
+from ut_clips_dagster_tests.storage.conftest import gcs_store, s3_store, store
 
 from .archive import Archive
 
-__all__ = ["gcs_store", "store"]
+__all__ = ["gcs_store", "s3_store", "store"]
 TOKEN = "a-token-of-the-tests-that-nobody-guesses"
 TIMEOUT_S = 30.0
 
