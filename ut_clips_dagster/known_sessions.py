@@ -31,6 +31,8 @@ RELIST = "relist_clips"
 """The job that lists sessions again."""
 RELIST_OP = "relist_sessions"
 """Its op; Dagster takes no code location in which two things have one name."""
+COSTS_A_TRY = "costs_a_try"
+"""Metadata of the observation that says why a session is unfinished: whether that was the session's own fault."""
 CLIP_MEDIA = "clip_media"
 ARCHIVE = frozenset({CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA})
 FOLLOW_ON_JOB = "make_"

@@ -39,9 +39,17 @@ class Judge:
         with self._platform.instance() as instance:
             return [*self._sessions(), *self._statuses(instance), *_in_flight(instance)]
 
-    def wrong(self) -> list[str]:
-        """Everything that is wrong, by bytes, documents, statuses and commands."""
-        return [*self.unsettled(), *self._files(), *self._rows(), *self._commands()]
+    def verdicts(self) -> dict[str, list[str]]:
+        """What was looked at, and everything that is wrong with it."""
+        with self._platform.instance() as instance:
+            statuses = list(self._statuses(instance))
+        return {
+            "every file is byte for byte what its clip's cut was": list(self._files()),
+            "documents say what UserTesting has": list(self._sessions()),
+            "statuses in Dagster are true": statuses,
+            "rows are true": list(self._rows()),
+            **{f"ut-clips {' '.join(words)}: exit code 0": self._said(*words) for words in self._commands()},
+        }
 
     def _sessions(self) -> Iterator[str]:
         """Each session's documents against the world as it is now."""
@@ -99,12 +107,13 @@ class Judge:
         if rows["clip_uuid"].duplicated().any():
             yield "a clip has two rows"
 
-    def _commands(self) -> Iterator[str]:
+    def _commands(self) -> tuple[tuple[str, ...], ...]:
         health = ("health", "--free", LEAST_FREE) if has_small_disk(self._platform.archive) else ("health",)
-        for words in (("verify", "--read-data"), health, ("status",)):
-            code, output = self._platform.command(*words)
-            if code:
-                yield f"ut-clips {' '.join(words)} ends with {code}:\n{output}"
+        return ("verify", "--read-data"), health, ("status",)
+
+    def _said(self, *words: str) -> list[str]:
+        code, output = self._platform.command(*words)
+        return [f"it ends with {code}:\n{output}"] if code else []
 
     def _digest(self, path: str) -> str:
         return sha256(b"".join(self._store.read(path))).hexdigest()

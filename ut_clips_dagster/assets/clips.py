@@ -32,6 +32,7 @@ from ut_clips_dagster.known_sessions import (
     CLIP_LIST,
     CLIP_METADATA,
     CLIP_URLS,
+    COSTS_A_TRY,
     no_sessions,
     told_as_no_session,
 )
@@ -143,7 +144,10 @@ def log_result(
 def log_reason(context: Context, result: SessionResult, selected: Container[str], account: Account) -> None:
     """Show on the failed partition itself what went wrong: an observation changes no status."""
     name = CLIP_FILES if CLIP_FILES in selected else next(n for n in ORDER if n in selected)
-    metadata = {"unfinished": table(("why",), [(line,) for line in kept(result).splitlines()])}
+    metadata = {
+        "unfinished": table(("why",), [(line,) for line in kept(result).splitlines()]),
+        COSTS_A_TRY: result.costs_a_try,
+    }
     context.log_event(AssetObservation(account.key(name), partition=result.session_id, metadata=metadata))
 
 
@@ -166,7 +170,8 @@ def failure(errors: dict[str, str], of: int) -> Failure:
     lines = "\n".join(f"Session {one_line(key, MAX_KEY)}: {error}" for key, error in errors.items())
     advice = (
         "What is stored is kept and not requested again. The unfinished_sessions sensor tries these sessions again "
-        "after 10 min, 1 h, 6 h and 24 h; or materialize the partitions by hand."
+        "after 10 min, 1 h, 6 h and 24 h, and for as long as it takes where network, credentials or disk were the "
+        "cause; or materialize the partitions by hand."
     )
     return Failure(
         description=f"{len(errors)} of {of} sessions unfinished.\n{lines}\n{advice}",

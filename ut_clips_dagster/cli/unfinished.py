@@ -189,7 +189,7 @@ def _reason(sessions: Sessions, session_id: str, clips: Sequence[UnfinishedClip]
     if session_id in sessions.without_partition:
         return WITHOUT_PARTITION
     if clips:
-        return f"{len(clips)} of its listed clips are not stored"
+        return f"{len(clips)} of its listed clips {'is' if len(clips) == 1 else 'are'} not stored"
     if session_id in reasons:
         return reasons[session_id]
     return "listed, but not recorded as archived" if session_id in sessions.listed else NEVER_TRIED

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from dagster import (
     AssetRecordsFilter,
     DagsterInstance,
+    EventLogRecord,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.known_sessions import (
     CLIP_FILES,
+    COSTS_A_TRY,
     check_archive_is_there,
     no_sessions,
     sessions_in_flight,
@@ -47,7 +49,9 @@ class Tries(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     retries: int = 0
-    """Runs that really tried it, and found something wrong."""
+    """Runs that really tried it, and found something wrong with the session itself."""
+    in_vain: int = 0
+    """Runs since then that could not try it: they were killed or never begun, or the API or the disk was gone."""
     since: UtcDatetime
     asked: bool = False
     """A run was requested `since`, and nobody has looked yet whether it tried."""
@@ -58,8 +62,13 @@ class Tries(BaseModel):
 
     @property
     def next_at(self) -> datetime | None:
-        """When the next retry is due; None when there is none left."""
-        return self.since + RETRY_AFTER[self.retries] if self.left else None
+        """When the next retry is due; None when there is none left.
+
+        One that was in vain is made up for after the first of the waiting times, from then on after the second.
+        """
+        if not self.left:
+            return None
+        return self.since + RETRY_AFTER[min(self.in_vain, 2) - 1 if self.in_vain else self.retries]
 
     @property
     def left(self) -> int:
@@ -107,8 +116,8 @@ def plan_retries(
         unfinished: sessions that are not done.
         in_flight: sessions that a run holds.
         now: the present moment.
-        tried: sessions whose requested run tried them and found something wrong. A run that could not begin, as its
-            code server or its machine was gone, says nothing of a session: it is requested again after the same time.
+        tried: sessions whose requested run tried them and found something wrong with them. A run that could not
+            begin, or that did not reach the API, says nothing of a session: it is requested again without end.
     """
     after: dict[str, Tries] = {}
     due: list[str] = []
@@ -121,24 +130,32 @@ def plan_retries(
                     continue
                 tries = Tries(retries=tries.retries, since=now)
         elif tries.asked:
-            tries = Tries(retries=tries.retries + (session_id in tried), since=now)
+            in_vain = 0 if session_id in tried else tries.in_vain + 1
+            tries = Tries(retries=tries.retries + (session_id in tried), in_vain=in_vain, since=now)
         elif tries.is_due(now) and len(due) < MAX_SESSIONS_PER_TICK:
             due.append(session_id)
-            tries = Tries(retries=tries.retries, since=now, asked=True)
+            tries = tries.model_copy(update={"since": now, "asked": True})
         after[session_id] = tries
     return after, due
 
 
 def tried_sessions(instance: DagsterInstance, asked: Mapping[str, Tries], account: Account = DEFAULT) -> set[str]:
-    """Those that a run has reported as unfinished since it was requested: each report is an event of its own."""
+    """Those with which a run found something wrong since it was requested: each report is an event of its own."""
     if not asked:
         return set()
     since = min(tries.since for tries in asked.values()).timestamp()
     filtered = AssetRecordsFilter(account.key(CLIP_FILES), asset_partitions=list(asked), after_timestamp=since)
     records = instance.fetch_observations(filtered, limit=10 * MAX_SESSIONS_PER_TICK).records
     return {
-        key for record in records if (key := record.partition_key) and record.timestamp >= asked[key].since.timestamp()
+        key
+        for record in records
+        if (key := record.partition_key) and record.timestamp >= asked[key].since.timestamp() and _costs_a_try(record)
     }
+
+
+def _costs_a_try(record: EventLogRecord) -> bool:
+    metadata = record.asset_observation.metadata if record.asset_observation else {}
+    return COSTS_A_TRY not in metadata or bool(metadata[COSTS_A_TRY].value)
 
 
 def unfinished_sessions_sensor(
