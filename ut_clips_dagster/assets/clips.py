@@ -15,6 +15,7 @@ from dagster import (
     DagsterRun,
     Failure,
     MaterializeResult,
+    MetadataValue,
     OpExecutionContext,
     multi_asset,
 )
@@ -144,7 +145,7 @@ def log_result(
 def log_reason(context: Context, result: SessionResult, selected: Container[str], account: Account) -> None:
     """Show on the failed partition itself what went wrong: an observation changes no status."""
     name = CLIP_FILES if CLIP_FILES in selected else next(n for n in ORDER if n in selected)
-    metadata = {
+    metadata: dict[str, MetadataValue[Any] | bool] = {
         "unfinished": table(("why",), [(line,) for line in kept(result).splitlines()]),
         COSTS_A_TRY: result.costs_a_try,
     }
