@@ -63,7 +63,10 @@ def _account(value: str) -> str:
 
 
 def _key_prefix(value: object) -> object:
-    return tuple(value.strip().strip("/").split("/")) if isinstance(value, str) and value.strip() else value or ()
+    if not isinstance(value, str):
+        return value
+    path = value.strip().strip("/")
+    return tuple(path.split("/")) if path else ()
 
 
 def _asset_name(value: str) -> str:
