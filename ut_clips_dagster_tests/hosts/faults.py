@@ -22,7 +22,7 @@ from .lan import Host, until
 
 CONSOLE = Console(width=160, highlight=False, markup=False)
 TIME_SCALE = 4.0
-SESSIONS, CLIPS = 24, 2
+SESSIONS, CLIPS = 48, 2
 MIDWAY = 3
 """Clips that a run has stored when its host is hit."""
 CUT_S = 90.0
