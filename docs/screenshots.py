@@ -123,8 +123,10 @@ def show_gallery(browser: Browser, address: str) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     page.set_default_timeout(WAITS_MS)
     page.goto(address)
-    page.get_by_label("Search").fill(WORD)
-    page.locator("#grid mark").first.wait_for()
+    while not page.locator("#grid mark").count():  # until its index has taken over what was just archived
+        page.reload()
+        page.get_by_label("Search").fill(WORD)
+        page.wait_for_timeout(QUIET_MS)
     page.locator("#grid .moment").first.click()
     page.locator("#lines [aria-current=true]").wait_for()
     page.wait_for_timeout(QUIET_MS)

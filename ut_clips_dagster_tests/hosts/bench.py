@@ -146,6 +146,7 @@ def _settings(network: Lan, simulator: SimulatorServer, s3: S3Emulator, database
         "DAGSTER_LOGS_BUCKET": s3.create_bucket("logs"),
         "DAGSTER_HOME": str(network.disk / "dagster"),
         "HOME": str(network.disk),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # of a run's command
     }
 
 
