@@ -17,6 +17,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     BACKFILL_ID_TAG,
+    PARTITION_NAME_TAG,
 )
 
 POOL = "usertesting_api"
@@ -61,9 +62,10 @@ class BatchCoordinator(QueuedRunCoordinator[DagsterInstance]):
 
 
 def is_batch(tags: Mapping[str, str]) -> bool:
-    """Whether a run waits for its turn: requested by a sensor, of a backfill, or over a range of sessions."""
+    """Whether a run waits for its turn: requested by a sensor, of a backfill, or not over just one session."""
     first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
-    return BATCH_TAG in tags or BACKFILL_ID_TAG in tags or first != last
+    one_session = PARTITION_NAME_TAG in tags or (first is not None and first == last)
+    return BATCH_TAG in tags or BACKFILL_ID_TAG in tags or not one_session
 
 
 def by_hand_looker(

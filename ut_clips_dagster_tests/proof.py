@@ -2,7 +2,8 @@
 
     make proof        (or: python -m ut_clips_dagster_tests.proof)
 
-Runs the tests that docs/invariants.md names, then the fault matrix. Exit code 1 when one of them is not as it should.
+Runs the tests that docs/invariants.md names, the other tests marked `long`, and the fault matrix. Exit code 1 when one
+of them is not as it should.
 """
 
 from __future__ import annotations
@@ -53,8 +54,10 @@ def main() -> int:
     rows = invariants()
     tests = list(dict.fromkeys(test for _, proofs in rows.values() for test in proofs))
     outcomes = Outcomes()
-    options = ["-q", "-n", "0", "--no-header", "-W", "ignore:Module already imported"]
-    pytest.main([*options, *(str(TESTS / test) for test in tests)], plugins=[outcomes])
+    options = ["-q", "-n", "0", "--no-header", "-W", "ignore:Module already imported", "--timeout", "3600"]
+    pytest.main([*options, "-m", "", *(str(TESTS / test) for test in tests)], plugins=[outcomes])
+    named = [f"--deselect={TESTS.name}/{test}" for test in tests]
+    others = pytest.main([*options, "-m", "long", *named, str(TESTS)])
     table = Table("#", "always", "tests", "passed", "holds")
     broken = 0
     for number, (text, proofs) in rows.items():
@@ -65,7 +68,7 @@ def main() -> int:
     console = Console(width=160 if not sys.stdout.isatty() else None)
     console.print(table)
     console.print(f"{len(rows) - broken} invariants hold, {broken} not.")
-    return print_fault_matrix() or int(bool(broken))
+    return print_fault_matrix() or int(bool(broken or others))
 
 
 if __name__ == "__main__":

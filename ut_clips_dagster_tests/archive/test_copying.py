@@ -77,7 +77,11 @@ def table_rows(store: Store) -> list[list[Any]]:
     return [frame.sort_values("session_id").astype(str).to_numpy().tolist() for frame in frames]
 
 
-@pytest.mark.parametrize(("source_kind", "target_kind"), [*permutations(KINDS, 2), ("directory", "directory")])
+PAIRS = [("directory", "gcs"), ("gcs", "s3"), ("s3", "directory"), ("directory", "directory")]
+OTHER_PAIRS = [pytest.param(*pair, marks=pytest.mark.long) for pair in permutations(KINDS, 2) if pair not in PAIRS]
+
+
+@pytest.mark.parametrize(("source_kind", "target_kind"), [*PAIRS, *OTHER_PAIRS])
 def test_an_archive_is_copied_between_all_kinds_of_places(
     source_kind: str, target_kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

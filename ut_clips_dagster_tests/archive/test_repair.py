@@ -19,7 +19,7 @@ from ut_clips_dagster.storage.metadata_table import SCHEMA
 from .damaged_archive import DamagedArchive, archive_to_damage
 
 KINDS_OF_DAMAGE = ("flip", "truncate", "delete")
-SOME = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+SOME = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 FEW = settings(SOME, max_examples=4)
 
 

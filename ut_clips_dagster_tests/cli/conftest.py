@@ -24,8 +24,15 @@ def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simul
             "USERTESTING_TEST_IDS": DEMO_TEST_ID,
             "UT_CLIPS_ARCHIVE": str(tmp_path / "archive"),
             "UT_CLIPS_POLL_INTERVAL_S": str(3 / SCALE),
+            "UT_CLIPS_TRANSCRIPTS": "off",
             "DAGSTER_HOME": str(tmp_path / "home"),
         }
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture
+def transcripts(simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it comes first
+    """Transcripts are on, as they are for a user; two runs more of each `archive`."""
+    monkeypatch.setenv("UT_CLIPS_TRANSCRIPTS", "on")

@@ -36,6 +36,7 @@ def archived_files(root: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in (root / "archive" / "clips").rglob("*.mp4")}
 
 
+@pytest.mark.usefixtures("transcripts")
 def test_archive_stores_every_clip_records_every_partition_and_asks_nothing_twice(
     simulator: SimulatorServer, tmp_path: Path
 ) -> None:
@@ -250,7 +251,7 @@ def test_commands_that_only_read_import_little(module: str, unwanted: tuple[str,
     assert answer.stdout.split() == []
 
 
-@pytest.mark.usefixtures("simulator")
+@pytest.mark.usefixtures("transcripts")
 def test_plan_tells_what_new_sessions_will_cost() -> None:
     code, output = invoke("plan", "--sessions", "100", "--json")
 
@@ -259,6 +260,7 @@ def test_plan_tells_what_new_sessions_will_cost() -> None:
     assert answer == {"sessions": 100, "clips": 300, "requests": 800, "duration_s": 4794.0, "transcripts": 100}
 
 
+@pytest.mark.usefixtures("transcripts")
 def test_transcripts_cost_what_plan_says_and_no_clip_waits_for_one(
     simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -23,9 +22,6 @@ from ut_clips_dagster_tests.s3_emulator import S3Emulator
 from .invariants import assert_complete, assert_sound
 from .worker import DIED, FINISHED, UNFINISHED, Job, open_store
 from .zygote import Workers
-
-ALL = bool(os.environ.get("UT_CLIPS_ALL_BOUNDARIES"))
-"""Else every kind of boundary of a bucket once: each takes two seconds."""
 
 CLIPS_PER_SESSION = (2, 1)
 
@@ -86,14 +82,14 @@ def bench(server: SimulatorServer, tmp_path: Path) -> Iterator[Bench]:
         yield Bench(server, workers, tmp_path)
 
 
-def walk_boundaries(bench: Bench, root: str, *, first_of_each: bool = False) -> Counter[str]:
+def walk_boundaries(bench: Bench, root: str) -> Counter[str]:
     """Die at each boundary in turn, resume, and check before and after; returns how often each kind was died at."""
     whole = bench.job(f"{root}/whole")
     assert bench.run(whole) == FINISHED
     assert_complete(open_store(whole.archive), bench.bytes.__getitem__, bench.clips, bench.events(whole))
     died_at: Counter[str] = Counter()
     boundaries = Path(whole.trace or "").read_text().splitlines()
-    for number, boundary in enumerate(b for b in boundaries if not first_of_each or b.endswith("#1")):
+    for number, boundary in enumerate(boundaries):
         job = bench.job(f"{root}/{number}", die_at=boundary)
         code = bench.run(job)
         assert code == DIED, f"{boundary} was not reached"
@@ -140,7 +136,7 @@ def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench
 def walk_bucket(server: SimulatorServer, folder: Path, root: str, environment: dict[str, str]) -> None:
     with Workers(environment) as workers:
         bench = Bench(server, workers, folder)
-        died_at = walk_boundaries(bench, root, first_of_each=not ALL)
+        died_at = walk_boundaries(bench, root)
     documents = [f"{name}.json" for name in ("session", "clip_list", "clip_urls", "clip_files")]
     assert set(died_at) == {
         *(f"before {name}" for name in documents),
@@ -155,6 +151,7 @@ def walk_bucket(server: SimulatorServer, folder: Path, root: str, environment: d
     }
 
 
+@pytest.mark.long
 def test_death_at_any_boundary_of_a_bucket_is_made_good_by_the_next_run(
     server: SimulatorServer, tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str
 ) -> None:
@@ -162,14 +159,14 @@ def test_death_at_any_boundary_of_a_bucket_is_made_good_by_the_next_run(
     walk_bucket(server, tmp_path, f"gs://{gcs_bucket}/archives", environment)
 
 
-@pytest.mark.skipif(not ALL, reason="minutes long: run it with UT_CLIPS_ALL_BOUNDARIES=1")
+@pytest.mark.long
 def test_death_at_any_boundary_in_s3_is_made_good_by_the_next_run(
     server: SimulatorServer, tmp_path: Path, s3_emulator: S3Emulator, s3_bucket: str
 ) -> None:
     walk_bucket(server, tmp_path, f"s3://{s3_bucket}/archives", s3_emulator.environment)
 
 
-@pytest.mark.skipif(not ALL, reason="minutes long: run it with UT_CLIPS_ALL_BOUNDARIES=1")
+@pytest.mark.long
 @pytest.mark.parametrize("s3_emulator", ["moto", "ministack"], indirect=True)
 def test_eight_processes_on_one_archive_in_s3_lose_and_repeat_nothing(
     tmp_path: Path, s3_emulator: S3Emulator, s3_bucket: str

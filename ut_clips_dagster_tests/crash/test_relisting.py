@@ -15,6 +15,7 @@ def test_rows_are_what_the_documents_say_after_three_processes_relisted_the_same
     assert (relisted.rounds, relisted.differing) == (6, 0)
 
 
+@pytest.mark.long
 def test_rows_are_what_the_documents_say_in_a_bucket_too(
     tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

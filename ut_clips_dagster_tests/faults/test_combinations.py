@@ -6,6 +6,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ def test_invariants_under_combined_failures(chosen: list[str]) -> None:
         check(bench)
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(faults, max_size=1), st.lists(gcs_faults, min_size=1, max_size=2))
 def test_invariants_under_combined_failures_in_gcs(

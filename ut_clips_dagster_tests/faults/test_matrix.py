@@ -24,6 +24,7 @@ def test_a_failure_in_gcs(row: Row, tmp_path: Path, gcs_emulator: GcsEmulator) -
     assert run_row(row, tmp_path / "archive", gcs_emulator).wrong == ()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", [row for row in MATRIX if row.store == "s3"], ids=lambda row: row.id)
 def test_a_failure_in_s3(row: Row, tmp_path: Path, s3_emulator: S3Emulator) -> None:
     assert run_row(row, tmp_path / "archive", s3_emulator).wrong == ()

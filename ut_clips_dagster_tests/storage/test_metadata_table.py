@@ -141,19 +141,19 @@ def test_unfinished_are_the_listed_clips_that_are_not_stored(table: MetadataTabl
 
 @pytest.mark.parametrize("created", [True, False])
 def test_writers_at_the_same_time_lose_and_repeat_nothing(store: Store, *, created: bool) -> None:
-    """Two processes, fifteen sessions each; where the table is not there yet, both try to create it."""
+    """Two processes, six sessions each; where the table is not there yet, both try to create it."""
     if created:
         MetadataTable(store.uri).replace("first", rows("first"))
 
     def writer(name: str) -> None:
         table = MetadataTable(store.uri)
-        for number in range(15):
+        for number in range(6):
             table.replace(f"{name}{number}", rows(f"{name}{number}"))
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(writer, "ab"))
     found = MetadataTable(store.uri).read()
-    expected = {f"{name}{number}" for name in "ab" for number in range(15)} | ({"first"} if created else set())
+    expected = {f"{name}{number}" for name in "ab" for number in range(6)} | ({"first"} if created else set())
     assert set(found["session_id"]) == expected
     assert len(found) == 2 * len(expected)
     assert not found["clip_uuid"].duplicated().any()
@@ -258,7 +258,7 @@ def test_compaction_leaves_large_files_alone_until_many_hold_the_same_sessions(
     monkeypatch.setattr(session_table, "SORT_ABOVE_OVERLAP", 3)
     table = MetadataTable(str(tmp_path))
     number, most, kept = 0, 0, []
-    for _ in range(60):
+    for _ in range(24):
         for _ in range(4):  # so that every round has enough small files
             table.replace(f"{number * 7919 % 1000:03}", rows(f"{number * 7919 % 1000:03}", 8))
             number += 1
