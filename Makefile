@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install -qq --no-deps --no-compile
 COMPILE_ALL := -$(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib ut_clips_dagster
 ARGS ?=
 
-.PHONY: setup setup-dev demo test proof dev lint format lock
+.PHONY: setup setup-dev demo test proof dev lint format lock screenshots
 
 setup: $(STAMP)
 
@@ -33,7 +33,7 @@ demo: setup  ## The whole platform on your desk: simulator, Dagster, sensors. AR
 test: setup-dev lint
 	$(BIN)/python -m pytest $(ARGS)
 
-proof: setup-dev  ## Every invariant and every failure of the fault matrix, each with its result (minutes)
+proof: setup-dev  ## Every invariant and every failure of the fault matrix, and two hosts by Ray and by Jobs, each with its result (minutes)
 	$(BIN)/python -m ut_clips_dagster_tests.proof
 
 lint: setup-dev
@@ -46,14 +46,21 @@ dev: setup  ## Dagster on your own settings (.env); DAGSTER_HOME is .dagster/
 	$(BIN)/ut-clips check-settings
 	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dagster dev
 
+screenshots: setup-dev  ## The README's pictures, docs/images/: needs /usr/bin/chromium
+	$(BIN)/python -m docs.screenshots
+
 format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --generate-hashes setup.cfg
+PIP_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --no-annotate --no-header --generate-hashes
+COMPILE := $(PIP_COMPILE) --python-version 3.10 setup.cfg
+BQ_EMULATOR := ut_clips_dagster_tests/warehouse/requirements
 
-lock:  ## Renew the pinned versions: what runs, and what develops and tests it
+lock:  ## Renew the pinned versions: what runs, also in a container, what develops and tests it, and the tests' BigQuery emulator
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
 	$(COMPILE) --extra dev -o requirements-dev.lock
 	$(COMPILE) --extra build -c requirements-dev.lock -o requirements.lock
+	$(COMPILE) --extra build --extra s3 --extra postgres --extra kubernetes -c requirements-dev.lock -o deploy/requirements.lock
+	$(PIP_COMPILE) --python-version 3.11 $(BQ_EMULATOR).in -o $(BQ_EMULATOR).lock
 	rm -rf .venv-lock

@@ -7,12 +7,14 @@ import os
 from dagster import AssetSelection, Definitions, EnvVar, define_asset_job, in_process_executor
 from dagster_gcp import BigQueryResource, GCSResource
 
+from ut_clips_dagster.account import ARCHIVE, ARCHIVE_JOB, BIGQUERY, CLIP_POLLING, DEFAULT, RESULTS_API, Account
 from ut_clips_dagster.assets import ClipMetadataIOManager, clip_assets, usertesting_sessions
 from ut_clips_dagster.assets.bigquery import publications
 from ut_clips_dagster.assets.clip_media import CLIP_MEDIA_FOLLOWS
 from ut_clips_dagster.assets.clip_transcripts import CLIP_TRANSCRIPTS
 from ut_clips_dagster.assets.follow_on import FollowOn
-from ut_clips_dagster.assets.relist_job import relist_clips
+from ut_clips_dagster.assets.of_account import of_account
+from ut_clips_dagster.assets.relist_job import relist_job
 from ut_clips_dagster.assets.session_transcripts import SESSION_TRANSCRIPTS
 from ut_clips_dagster.assets.specs import IO_MANAGER
 from ut_clips_dagster.errors import SettingsError
@@ -28,18 +30,19 @@ from ut_clips_dagster.sensors import (
 )
 from ut_clips_dagster.settings import Settings, load_settings, placeholder_settings
 
-JOB = "archive_clips"
+JOB = ARCHIVE_JOB
 
 
-def follow_ons(settings: Settings) -> list[FollowOn]:
+def follow_ons(settings: Settings, account: Account = DEFAULT) -> list[FollowOn]:
     """What follows on the clips, in the order in which `ut-clips archive` makes it."""
     transcripts = [SESSION_TRANSCRIPTS, CLIP_TRANSCRIPTS] if settings.transcripts else []
     published = settings.bigquery_dataset
-    return [
+    following = [
         CLIP_MEDIA_FOLLOWS,
         *transcripts,
         *(publications(bigquery_resource(settings), published, bool(transcripts)) if published else ()),
     ]
+    return [follow_on.of(account) for follow_on in following]
 
 
 def settings_or_placeholder() -> Settings:
@@ -74,6 +77,8 @@ def archive_resource(settings: Settings) -> ArchiveResource:
         gallery_url=settings.gallery_url,
         max_clip_bytes=settings.max_clip_bytes,
         media_allowed_hosts=list(settings.media_allowed_hosts),
+        account_name=settings.account,
+        key_prefix=list(settings.key_prefix),
     )
 
 
@@ -84,45 +89,57 @@ def bigquery_resource(settings: Settings) -> BigQueryResource:
 
 def build_definitions(settings: Settings) -> Definitions:
     """The whole code location for these settings."""
-    job = define_asset_job(
-        JOB,
-        AssetSelection.assets(clip_assets),
-        description="Lists, generates, downloads and records the clips of sessions.",
+    return Definitions.merge(
+        definitions_of(Account.of(settings), settings, results_api_resource(settings)),
+        # what a person materializes is in one process, too; and the instance is ours, so we may prune all of it
+        Definitions(executor=in_process_executor, sensors=[old_runs_sensor()]),
     )
-    following = follow_ons(settings)
+
+
+def definitions_of(account: Account, settings: Settings, results_api: ResultsApiResource) -> Definitions:
+    """All of one account, and nothing that reaches beyond it: a host's location takes it in (`components.py`)."""
+    clips = of_account(clip_assets, account)
+    job = define_asset_job(
+        account.named(JOB),
+        AssetSelection.assets(clips),
+        description="Lists, generates, downloads and records the clips of sessions.",
+        executor_def=in_process_executor,  # no process to begin for each step, and none that outlives a killed run
+    )
+    following = follow_ons(settings, account)
     follow_on_jobs = [
         define_asset_job(
             f.job_name,
             AssetSelection.assets(f.asset),
             description=f"Makes {f.name} of sessions.",
             tags={FOLLOW_ON_TAG: f.turn},
+            executor_def=in_process_executor,
         )
         for f in following
     ]
-    results_api, archive = results_api_resource(settings), archive_resource(settings)
+    archive = archive_resource(settings)
+    alerts = [health_alerts_sensor(settings.alert_urls, settings.test_ids, account)] if settings.alert_urls else []
+    resources = {
+        RESULTS_API: results_api,
+        CLIP_POLLING: ClipPollingResource(
+            api=results_api,
+            poll_interval_s=settings.poll_interval_s,
+            poll_max_attempts=settings.poll_max_attempts,
+        ),
+        ARCHIVE: archive,
+        **({BIGQUERY: bigquery_resource(settings)} if settings.bigquery_dataset else {}),
+        IO_MANAGER: ClipMetadataIOManager(archive=archive),
+    }
     return Definitions(
-        assets=[usertesting_sessions, clip_assets, *(f.asset for f in following)],
-        jobs=[job, relist_clips, *follow_on_jobs],
-        executor=in_process_executor,  # with a process per step, a step outlives its killed run and overlaps the next
+        assets=[account.spec(usertesting_sessions), clips, *(f.asset for f in following)],
+        jobs=[job, relist_job(account), *follow_on_jobs],
         sensors=[
-            new_sessions_sensor(job, settings.discovery_interval_s, settings.batch_size),
-            unfinished_sessions_sensor(job, settings.batch_size),
-            late_clips_sensor(),
-            old_runs_sensor(),
-            *([health_alerts_sensor(settings.alert_urls, settings.test_ids)] if settings.alert_urls else []),
+            new_sessions_sensor(job, settings.discovery_interval_s, settings.batch_size, account),
+            unfinished_sessions_sensor(job, settings.batch_size, account),
+            late_clips_sensor(account),
+            *alerts,
             *(follow_on_sensor(f, its_job) for f, its_job in zip(following, follow_on_jobs, strict=True)),
         ],
-        resources={
-            "results_api": results_api,
-            "clip_polling": ClipPollingResource(
-                api=results_api,
-                poll_interval_s=settings.poll_interval_s,
-                poll_max_attempts=settings.poll_max_attempts,
-            ),
-            "archive": archive,
-            **({"bigquery": bigquery_resource(settings)} if settings.bigquery_dataset else {}),
-            IO_MANAGER: ClipMetadataIOManager(archive=archive),
-        },
+        resources={account.named(key): resource for key, resource in resources.items()},
     )
 
 

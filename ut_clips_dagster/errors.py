@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import ClassVar
 
 from ut_clips_dagster.plain_text import visible
 
@@ -42,6 +43,12 @@ PACKAGE = Path(__file__).parent
 
 class ClipsError(Exception):
     """Base of every error this package raises on purpose; its text is safe to show in a log and at a terminal."""
+
+    costs_a_try: ClassVar[bool] = True
+    """Whether a session that it befell has used up one of its retries: something is wrong with the session itself.
+
+    False for what lies between us and it: network, credentials, budget, disk. Then nothing is known of the session.
+    """
 
     def __str__(self) -> str:
         return visible(super().__str__())
@@ -58,9 +65,13 @@ class ResultsApiError(ClipsError):
 class AuthenticationError(ResultsApiError):
     """The API or the token endpoint refused the credentials."""
 
+    costs_a_try = False
+
 
 class ForbiddenError(ResultsApiError):
     """The credentials are valid, but may not read this."""
+
+    costs_a_try = False
 
 
 class BadRequestError(ResultsApiError):
@@ -74,9 +85,13 @@ class NotFoundError(ResultsApiError):
 class BudgetExhaustedError(ResultsApiError):
     """The account's request budget stayed used up for longer than we wait."""
 
+    costs_a_try = False
+
 
 class ApiUnavailableError(ResultsApiError):
     """Server or transport errors that were still there after the last retry."""
+
+    costs_a_try = False
 
 
 class InvalidAnswerError(ResultsApiError):
@@ -110,6 +125,8 @@ class LinkRefusedError(MediaError):
 class MediaUnavailableError(MediaError):
     """A passing failure of the media host: worth another try."""
 
+    costs_a_try = False
+
 
 class NotAClipError(MediaError):
     """What came is not a video, is empty, or is larger than allowed."""
@@ -122,21 +139,29 @@ class UnexpectedError(ClipsError):
 class RunEndedError(ClipsError):
     """The run was ended elsewhere; it must send, write and report nothing more."""
 
+    costs_a_try = False
+
 
 class WarehouseError(ClipsError):
     """BigQuery did not do what was asked; nothing there was changed by half."""
 
 
 class StorageError(ClipsError):
-    """The archive could not be read or written."""
+    """The archive could not be read or written: full, not mounted, not permitted."""
+
+    costs_a_try = False
 
 
 class DamagedDocumentError(StorageError):
     """A session's document is not what was written; `ut-clips repair` mends it."""
 
+    costs_a_try = True
+
 
 class StorageConflictError(StorageError):
     """The object's name is taken by other bytes; nothing was overwritten."""
+
+    costs_a_try = True
 
 
 class TableConflictError(StorageError):

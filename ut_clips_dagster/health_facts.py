@@ -19,13 +19,13 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster_shared.error import SerializableErrorInfo
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.discovery import Discoveries, DiscoveryDocument
 from ut_clips_dagster.archive.records import SESSIONS as DOCUMENTS
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts, Space, Waiting
-from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight, unfinished_sessions
-from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.known_sessions import check_archive_is_there, is_of, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
@@ -46,6 +46,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
     instance: DagsterInstance | None,
     home: Path | None,
     now: datetime,
+    account: Account = DEFAULT,
 ) -> Facts:
     """All facts; what cannot be read is one of them.
 
@@ -56,6 +57,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         instance: None where there is none.
         home: DAGSTER_HOME, for its free space.
         now: the present moment.
+        account: whose sensors and partitions.
     """
     problem = instance_problem = ""
     facts: InstanceFacts | None = None
@@ -63,13 +65,13 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
     try:
         check_readable(store, table)
         if instance:
-            check_archive_is_there(instance, table)
+            check_archive_is_there(instance, table, account)
         discoveries = _discoveries(Discoveries(store), test_ids)
     except StorageError as error:
         problem = str(error)
     if instance:
         try:
-            facts = instance_facts(instance, None if problem else table, SessionRecords(store))
+            facts = instance_facts(instance, None if problem else table, SessionRecords(store), account)
         except Exception as error:  # noqa: BLE001 - a database of any kind, that fails in its own way
             instance_problem = f"The Dagster instance cannot be read: {str(error).splitlines()[0][:200]}"
     return Facts(
@@ -103,31 +105,41 @@ def spaces(archive: str, home: Path | None) -> list[Space]:
     return found
 
 
-def instance_facts(instance: DagsterInstance, table: MetadataTable | None, records: SessionRecords) -> InstanceFacts:
+def instance_facts(
+    instance: DagsterInstance, table: MetadataTable | None, records: SessionRecords, account: Account = DEFAULT
+) -> InstanceFacts:
     """What the instance says; of sessions nothing when the table cannot be read."""
-    order = instance.get_dynamic_partitions(SESSIONS)
-    unfinished = unfinished_sessions(instance, table, order) if table else []
-    in_flight = sessions_in_flight(instance, order) if unfinished else set()
-    states = sensor_states(instance)
-    queued = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.QUEUED]), limit=1, ascending=True)
+    order = instance.get_dynamic_partitions(account.partitions)
+    unfinished = unfinished_sessions(instance, table, order, account) if table else []
+    in_flight = sessions_in_flight(instance, order, account=account) if unfinished else set()
+    states = sensor_states(instance, account)
+    queued = instance.get_run_records(
+        RunsFilter(statuses=[DagsterRunStatus.QUEUED]), limit=None if account.name else 1, ascending=True
+    )
+    queued = [record for record in queued if is_of(record.dagster_run, account)]
     beats = instance.get_daemon_heartbeats()
     return InstanceFacts(
         heartbeats={
             kind: datetime.fromtimestamp(beats[kind].timestamp, timezone.utc) if kind in beats else None
             for kind in instance.get_required_daemon_types()
         },
-        sensors=[_sensor(instance, name, states.get(name)) for name in SENSORS],
+        sensors=[_sensor(instance, name, states.get(name), account) for name in SENSORS],
         given_up=_given_up(states.get("unfinished_sessions"), set(unfinished) - in_flight),
         oldest_queued_run=Waiting(queued[0].dagster_run.run_id, _utc(queued[0].create_timestamp)) if queued else None,
         oldest_unfinished=_longest_waiting(unfinished, records),
-        runs_in_flight=instance.get_runs_count(RunsFilter(statuses=IN_FLIGHT)),
+        runs_in_flight=_runs_in_flight(instance, account),
     )
 
 
-def sensor_states(instance: DagsterInstance) -> dict[str, InstigatorState]:
-    """The state of each of our sensors; where several locations had one of that name, the one that ticked last."""
-    ours = [s for s in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR) if s.name in SENSORS]
-    return {state.name: state for state in sorted(ours, key=lambda state: _data(state).last_tick_timestamp or 0.0)}
+def sensor_states(instance: DagsterInstance, account: Account = DEFAULT) -> dict[str, InstigatorState]:
+    """The state of each of our sensors, by its name in the unnamed account.
+
+    Where several locations had one of that name, it is the one that ticked last.
+    """
+    names = {account.named(name): name for name in SENSORS}
+    ours = [s for s in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR) if s.name in names]
+    by_time = sorted(ours, key=lambda state: _data(state).last_tick_timestamp or 0.0)
+    return {names[state.name]: state for state in by_time}
 
 
 def cursor_of(state: InstigatorState | None) -> str | None:
@@ -142,15 +154,22 @@ def message_of(error: SerializableErrorInfo | None) -> str:
     return " ".join(_ERROR_CLASS.sub("", error.message.strip()).split()) if error else ""
 
 
-def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None) -> SensorFacts:
+def _runs_in_flight(instance: DagsterInstance, account: Account) -> int:
+    in_flight = RunsFilter(statuses=IN_FLIGHT)
+    if not account.name:
+        return instance.get_runs_count(in_flight)
+    return sum(is_of(run, account) for run in instance.get_runs(in_flight))
+
+
+def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None, account: Account) -> SensorFacts:
     if state is None:
-        return SensorFacts(name, SENSORS[name])
+        return SensorFacts(account.named(name), SENSORS[name])
     data = _data(state)
     last = next((tick for tick in _ticks(instance, state, 2) if tick.status != TickStatus.STARTED), None)
     failures = max(1, last.tick_data.consecutive_failure_count) if last and last.status == TickStatus.FAILURE else 0
     failed = _ticks(instance, state, min(failures, MOST_TICKS)) if failures else []
     return SensorFacts(
-        name,
+        account.named(name),
         interval_s=float(data.min_interval or SENSORS[name]),
         on=state.status != InstigatorStatus.STOPPED,
         last_tick_at=datetime.fromtimestamp(data.last_tick_timestamp, timezone.utc)

@@ -65,16 +65,30 @@ def prune(
     before: datetime,
     *,
     for_s: float = float("inf"),
+    jobs: Sequence[str] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Pruned:
     """Take out the runs that were last touched before a time, oldest first, for at most so many seconds.
+
+    Args:
+        instance: whose storage is pruned.
+        before: the time.
+        for_s: seconds.
+        jobs: runs of these only, and no event without a run; None: of all, in an instance that is ours alone.
+        clock: monotonic seconds.
 
     Raises:
         SettingsError: the instance's storage is none that this knows.
     """
     stop_at = clock() + for_s
     events, runs, pruned = _event_storage(instance), _run_storage(instance), Pruned()
-    old = instance.get_run_ids(RunsFilter(statuses=list(FINISHED_STATUSES), updated_before=before))
+    old = [
+        run_id
+        for job in ([None] if jobs is None else jobs)
+        for run_id in instance.get_run_ids(
+            RunsFilter(job_name=job, statuses=list(FINISHED_STATUSES), updated_before=before)
+        )
+    ]
     kept_whole = _runs_that_say_why(events) if old else set()
     for run_id in reversed(old):
         if clock() >= stop_at:
@@ -89,7 +103,8 @@ def prune(
             connection.execute(RunTagsTable.delete().where(RunTagsTable.c.run_id == run_id))  # SQLite does not cascade
         runs.delete_run(run_id)
         pruned.runs += 1
-    pruned.events += _take_out_events(events, RUNLESS_RUN_ID, before)
+    if jobs is None:
+        pruned.events += _take_out_events(events, RUNLESS_RUN_ID, before)
     return pruned
 
 

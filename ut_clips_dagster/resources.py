@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dagster import ConfigurableResource, DagsterError, InitResourceContext, ResourceDependency
+from dagster import ConfigurableResource, DagsterError, DagsterInstance, InitResourceContext, ResourceDependency
 from dagster_gcp import GCSResource
 from pydantic import PrivateAttr
 
+from ut_clips_dagster.account import Account
 from ut_clips_dagster.archive.discovery import Discoveries
 from ut_clips_dagster.archive.documents import ListedClip
 from ut_clips_dagster.archive.downloads import Downloader
@@ -21,7 +22,14 @@ from ut_clips_dagster.hosts import is_loopback_host
 from ut_clips_dagster.results_api.client import QUICK_GIVE_UP_AFTER_S, QUICK_TIMEOUT, TIMEOUT, ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.results_api.pacing import Pacer
-from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, OFFICIAL_TOKEN_URL, load_settings
+from ut_clips_dagster.run_launcher import remote_launcher
+from ut_clips_dagster.settings import (
+    BUCKETS,
+    DEFAULT_MAX_CLIP_BYTES,
+    OFFICIAL_API_URL,
+    OFFICIAL_TOKEN_URL,
+    load_settings,
+)
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.media_table import MediaTable
@@ -31,6 +39,19 @@ from ut_clips_dagster.storage.store import Store
 
 class ResourceSettingsError(SettingsError, DagsterError):
     """Settings are wrong. A DagsterError, so that Dagster shows this message first, and not one of its own."""
+
+
+_KEPT: dict[str, str] = {}
+
+
+def kept_secret(secret: str) -> str:
+    """A reference to a secret that code was given: Dagster shows the values of a resource to whoever opens its page.
+
+    Every process loads the code that gives the secret, so each knows what its own references stand for.
+    """
+    reference = f"given in code ({len(_KEPT) + 1})"
+    _KEPT[reference] = secret
+    return reference
 
 
 class ResultsApiResource(ConfigurableResource[None]):
@@ -48,6 +69,11 @@ class ResultsApiResource(ConfigurableResource[None]):
             self.check()
         except SettingsError as error:
             raise ResourceSettingsError(str(error)) from None
+
+    @property
+    def secret(self) -> str:
+        """The client's secret itself."""
+        return _KEPT.get(self.client_secret, self.client_secret)
 
     def check(self) -> None:
         """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
@@ -68,7 +94,7 @@ class ResultsApiResource(ConfigurableResource[None]):
                 self.api_url,
                 self.token_url,
                 self.client_id,
-                self.client_secret,
+                self.secret,
                 pacer=Pacer(waiting=waiting),
                 timeout=TIMEOUT if waiting else QUICK_TIMEOUT,
                 give_up_after_s=None if waiting else QUICK_GIVE_UP_AFTER_S,
@@ -110,8 +136,33 @@ class ArchiveResource(ConfigurableResource[None]):
     gallery_url: str = ""
     max_clip_bytes: int = DEFAULT_MAX_CLIP_BYTES
     media_allowed_hosts: list[str] = []  # noqa: RUF012 - a pydantic field
+    account_name: str = ""
+    key_prefix: list[str] = []  # noqa: RUF012 - a pydantic field
     _s3: Store | None = PrivateAttr(default=None)
     """Kept: a client of boto3 takes long to make, and renews its credentials itself."""
+
+    @property
+    def account(self) -> Account:
+        """Whose archive it is, which says what all is called."""
+        return Account(self.account_name, tuple(self.key_prefix))
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        """Fail before anything starts where runs would not share the archive."""
+        if context.instance is None:
+            return
+        try:
+            self.check(context.instance)
+        except SettingsError as error:
+            raise ResourceSettingsError(str(error)) from None
+
+    def check(self, instance: DagsterInstance) -> None:
+        """Raise SettingsError when the archive is a directory, and runs start on several machines."""
+        if not self.root.startswith(BUCKETS) and (launcher := remote_launcher(instance)):
+            raise SettingsError(
+                f"UT_CLIPS_ARCHIVE {self.root} is a directory, but {launcher} starts each run on a machine or in a "
+                "container of its own: each would have its own directory, and lose it. Use gs://bucket/prefix or "
+                "s3://bucket/prefix; `ut-clips copy SRC DST` takes there what is archived."
+            )
 
     def store(self) -> Store:
         """The store of clips and documents."""

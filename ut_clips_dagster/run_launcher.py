@@ -7,6 +7,7 @@ DefaultRunLauncher cannot say. This one can, from a mark that each run carries: 
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.hosts import is_loopback_host
@@ -40,6 +42,9 @@ class Worker(BaseModel):
     """None: not known yet, the run was only launched."""
     started: int | None = None
     """Clock ticks from the boot to the process's start: a process ID is used again."""
+    run_pid: int | None = None
+    """The run's own process, where an executor gives each step another: the run is gone when both are."""
+    run_started: int | None = None
 
 
 def this_machine(proc: Path = PROC) -> Worker | None:
@@ -58,6 +63,16 @@ def this_process() -> Worker | None:
     return machine.model_copy(update={"pid": pid, "started": _started(pid)}) if machine else None
 
 
+def worker_here(run: DagsterRun, executor: str) -> Worker | None:
+    """This process as the worker of a run; with the run's own process beside it where this is one of a step only."""
+    here, config = this_process(), run.run_config.get("execution", {})
+    of_steps = executor.startswith("multi") and "in_process" not in str(config)
+    if here is None or not of_steps:
+        return here
+    parent = os.getppid()
+    return here.model_copy(update={"run_pid": parent, "run_started": _started(parent)})
+
+
 def is_gone(worker: Worker, here: Worker | None) -> bool:
     """Whether a worker is certainly gone, as seen from `here`: its machine was booted since, or its process ended.
 
@@ -68,6 +83,8 @@ def is_gone(worker: Worker, here: Worker | None) -> bool:
     if worker.boot != here.boot:
         return True
     if worker.pid_namespace != here.pid_namespace or worker.pid is None:
+        return False
+    if worker.run_pid is not None and _started(worker.run_pid) == worker.run_started:
         return False
     return _started(worker.pid) != worker.started
 
@@ -109,6 +126,22 @@ class LocalRunLauncher(DefaultRunLauncher):
             why = "The machine was booted since." if worker.pid is None else f"Its process {worker.pid} is gone."
             return CheckRunHealthResult(WorkerStatus.FAILED, f"{why} It was on {worker.host}.")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+
+def remote_launcher(instance: DagsterInstance) -> str | None:
+    """Name of the instance's run launcher when it starts runs on other machines or in containers of their own.
+
+    Of Dagster's own and of ours, which start them beside the code server, it is None. The launcher is not made: some
+    ask their cluster for that.
+    """
+    data = instance.get_ref().run_launcher_data if instance.is_persistent else None
+    if data is None:
+        return None
+    try:
+        launcher = getattr(importlib.import_module(data.module_name), data.class_name)
+    except ImportError:  # its extra is not installed here: then it is none of the two
+        return data.class_name
+    return None if issubclass(launcher, (DefaultRunLauncher, SyncInMemoryRunLauncher)) else data.class_name
 
 
 def end_gone_runs(instance: DagsterInstance) -> list[str]:

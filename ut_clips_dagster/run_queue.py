@@ -8,7 +8,7 @@ so it never waits for a batch. The batch sees it in the instance, and sends noth
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta, timezone
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
@@ -19,6 +19,8 @@ from dagster._core.storage.tags import (
     BACKFILL_ID_TAG,
     PARTITION_NAME_TAG,
 )
+
+from ut_clips_dagster.account import DEFAULT, Account
 
 POOL = "usertesting_api"
 FOLLOW_ON_POOL = "follow_on"
@@ -54,10 +56,10 @@ class BatchCoordinator(QueuedRunCoordinator[DagsterInstance]):
         """Queue a run."""
         run = context.dagster_run
         # one that is executed again has its parent's tags, whatever became of that
-        if is_batch(run.tags) and _is_in_pool(run, POOL):
-            self._instance.add_run_tags(run.run_id, {BATCH_TAG: AT_WORK})
-        if FOLLOW_ON_TAG not in run.tags and _is_in_pool(run, FOLLOW_ON_POOL):
-            self._instance.add_run_tags(run.run_id, {FOLLOW_ON_TAG: BY_HAND})
+        if is_batch(run.tags) and (tag := _of_its_account(run, POOL, AT_WORK)):
+            self._instance.add_run_tags(run.run_id, {BATCH_TAG: tag})
+        if FOLLOW_ON_TAG not in run.tags and (tag := _of_its_account(run, FOLLOW_ON_POOL, BY_HAND)):
+            self._instance.add_run_tags(run.run_id, {FOLLOW_ON_TAG: tag})
         return super().submit_run(context)
 
 
@@ -69,7 +71,10 @@ def is_batch(tags: Mapping[str, str]) -> bool:
 
 
 def by_hand_looker(
-    instance: DagsterInstance, clock: Callable[[], float] = time.monotonic, every_s: float = LOOK_EVERY_S
+    instance: DagsterInstance,
+    clock: Callable[[], float] = time.monotonic,
+    every_s: float = LOOK_EVERY_S,
+    account: Account = DEFAULT,
 ) -> Callable[[], bool]:
     """Says whether somebody waits for a run by hand; it looks into the instance once a second at most."""
     looked_at, waits = -every_s, False
@@ -77,32 +82,33 @@ def by_hand_looker(
     def somebody_waits() -> bool:
         nonlocal looked_at, waits
         if clock() >= looked_at + every_s:
-            looked_at, waits = clock(), by_hand_in_flight(instance, datetime.now(timezone.utc))
+            looked_at, waits = clock(), by_hand_in_flight(instance, datetime.now(timezone.utc), account)
         return waits
 
     return somebody_waits
 
 
-def by_hand_in_flight(instance: DagsterInstance, now: datetime) -> bool:
+def by_hand_in_flight(instance: DagsterInstance, now: datetime, account: Account = DEFAULT) -> bool:
     """Whether a run that asks the API and is no batch was launched within `GIVES_WAY_S`, and is not done yet."""
     launched = RunsFilter(statuses=IN_FLIGHT, created_after=now - timedelta(seconds=GIVES_WAY_S))
-    return any(not is_batch(run.tags) and _is_in_pool(run, POOL) for run in instance.get_runs(launched))
+    pool = account.named(POOL)
+    return any(not is_batch(run.tags) and is_in_pool(run, pool) for run in instance.get_runs(launched))
 
 
-def make_room(instance: DagsterInstance, run_id: str) -> None:
+def make_room(instance: DagsterInstance, run_id: str, account: Account = DEFAULT) -> None:
     """Let the next batch begin, as this one only waits for its last clips."""
-    waiting = RunsFilter(statuses=[DagsterRunStatus.STARTED], tags={BATCH_TAG: LAST_CLIPS})
+    waiting = RunsFilter(statuses=[DagsterRunStatus.STARTED], tags={BATCH_TAG: account.named(LAST_CLIPS)})
     if instance.get_runs_count(waiting) < MOST_WAITING:
-        instance.add_run_tags(run_id, {BATCH_TAG: LAST_CLIPS})
+        instance.add_run_tags(run_id, {BATCH_TAG: account.named(LAST_CLIPS)})
 
 
-def pass_over_silent(instance: DagsterInstance, now: datetime) -> list[str]:
+def pass_over_silent(instance: DagsterInstance, now: datetime, account: Account = DEFAULT) -> list[str]:
     """Let the next batch begin where one died with its machine; else it would hold its turn for hours.
 
     Returns:
         IDs of the runs passed over.
     """
-    at_work = RunsFilter(statuses=[DagsterRunStatus.STARTED], tags={BATCH_TAG: AT_WORK})
+    at_work = RunsFilter(statuses=[DagsterRunStatus.STARTED], tags={BATCH_TAG: account.named(AT_WORK)})
     silent = [
         record.dagster_run.run_id
         for record in instance.get_run_records(at_work)
@@ -113,5 +119,16 @@ def pass_over_silent(instance: DagsterInstance, now: datetime) -> list[str]:
     return silent
 
 
-def _is_in_pool(run: DagsterRun, pool: str) -> bool:
-    return run.run_op_concurrency is not None and pool in (run.run_op_concurrency.all_pools or ())
+def is_in_pool(run: DagsterRun, pool: str) -> bool:
+    """Whether any step of a run is in a pool."""
+    return pool in _pools(run)
+
+
+def _of_its_account(run: DagsterRun, pool: str, value: str) -> str | None:
+    """A tag's value as `Account.named` makes it, for the account whose pool of that kind a run is in."""
+    names = (name for name in _pools(run) if name == pool or name.endswith(f"_{pool}"))
+    return next((f"{name.removesuffix(pool)}{value}" for name in names), None)
+
+
+def _pools(run: DagsterRun) -> Collection[str]:
+    return (run.run_op_concurrency.all_pools or ()) if run.run_op_concurrency else ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.hosts import is_loopback_host
@@ -54,12 +55,33 @@ def _dataset(value: str) -> str:
     return value
 
 
+def _account(value: str) -> str:
+    value = value.strip()
+    if not re.fullmatch(r"([a-z][a-z0-9_]{0,29})?", value):
+        raise ValueError("must be at most 30 letters a-z, digits and _, the first one a letter")
+    return value
+
+
+def _key_prefix(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    path = value.strip().strip("/")
+    return tuple(path.split("/")) if path else ()
+
+
+def _asset_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]+", value):
+        raise ValueError("must be of letters, digits and _")
+    return value
+
+
 def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 SecureUrl = Annotated[str, AfterValidator(_secure_url)]
 CommaSeparated = BeforeValidator(_split)
+AssetName = Annotated[str, AfterValidator(_asset_name)]
 
 
 class Settings(BaseSettings):
@@ -97,6 +119,10 @@ class Settings(BaseSettings):
         "", validation_alias="UT_CLIPS_GALLERY_URL"
     )
     bigquery_dataset: Annotated[str, AfterValidator(_dataset)] = Field("", validation_alias="UT_CLIPS_BIGQUERY_DATASET")
+    account: Annotated[str, AfterValidator(_account)] = Field("", validation_alias="UT_CLIPS_ACCOUNT")
+    key_prefix: Annotated[tuple[AssetName, ...], NoDecode, BeforeValidator(_key_prefix)] = Field(
+        (), validation_alias="UT_CLIPS_KEY_PREFIX"
+    )
 
 
 def archive_root(value: str) -> str:
@@ -135,17 +161,55 @@ _NO_API = {
 }
 
 
+class _GivenSettings(Settings):
+    """Settings of an account in a host's location: nothing of them is read from the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, and the defaults."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+def given_settings(**values: Any) -> Settings:
+    """Settings that are given in code, by their fields' names; the environment has no say.
+
+    Raises:
+        SettingsError: one message with a line for every one that is missing or malformed.
+    """
+    try:
+        return _GivenSettings(**values)
+    except ValidationError as error:
+        names = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+        problems = {names.get(name, name): reason for name, reason in _problems(error).items()}
+        raise SettingsError(f"What is given for the account is missing or wrong:\n{_lines(problems)}") from None
+
+
 def _explain(error: ValidationError) -> str:
+    return (
+        "These settings are missing or wrong; set them in the environment or in .env "
+        f"(.env.example explains each):\n{_lines(_problems(error))}"
+    )
+
+
+def _problems(error: ValidationError) -> dict[str, str]:
     problems: dict[str, str] = {}
     for detail in error.errors(include_input=False, include_url=False):
         name = str(detail["loc"][0])
         reason = "is not set" if detail["type"] == "missing" else detail["msg"].removeprefix("Value error, ")
         problems.setdefault(name, reason)
-    lines = "\n".join(f"  {name}: {reason}" for name, reason in problems.items())
-    return (
-        "These settings are missing or wrong; set them in the environment or in .env "
-        f"(.env.example explains each):\n{lines}"
-    )
+    return problems
+
+
+def _lines(problems: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name}: {reason}" for name, reason in problems.items())
 
 
 def placeholder_settings() -> Settings:
@@ -167,4 +231,6 @@ def placeholder_settings() -> Settings:
         transcripts=False,
         gallery_url="",
         bigquery_dataset="",
+        account="",
+        key_prefix=(),
     )

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from ut_clips_dagster import pruning
 from ut_clips_dagster.cli.main import app
 from ut_clips_dagster.definitions import JOB
+from ut_clips_dagster.known_sessions import RELIST
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.pruning import Pruned, prune
 from ut_clips_dagster.results_api.models import now_utc
@@ -126,6 +127,17 @@ def test_a_status_that_is_worked_out_anew_is_the_same_too(platform: TestPlatform
         platform.instance.event_log_storage.wipe_asset_cached_status(AssetKey(name))
 
     assert seen(platform) == before
+
+
+def test_in_a_hosts_instance_only_runs_of_the_jobs_that_are_named_go(platform: TestPlatform) -> None:
+    def jobs() -> list[str]:
+        return [run.job_name for run in platform.instance.get_runs()]
+
+    before = jobs()
+    assert prune(platform.instance, soon(), jobs=["a job of theirs"]) == Pruned()
+    assert jobs() == before
+    assert prune(platform.instance, soon(), jobs=[RELIST]).runs == 1
+    assert sorted([*jobs(), RELIST]) == sorted(before)
 
 
 def test_young_runs_and_those_under_way_stay(platform: TestPlatform) -> None:

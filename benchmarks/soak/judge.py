@@ -12,6 +12,7 @@ from benchmarks.soak.people import People
 from benchmarks.soak.platform import Platform
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import CLIPS, SessionRecords
+from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.run_queue import IN_FLIGHT
@@ -39,9 +40,17 @@ class Judge:
         with self._platform.instance() as instance:
             return [*self._sessions(), *self._statuses(instance), *_in_flight(instance)]
 
-    def wrong(self) -> list[str]:
-        """Everything that is wrong, by bytes, documents, statuses and commands."""
-        return [*self.unsettled(), *self._files(), *self._rows(), *self._commands()]
+    def verdicts(self) -> dict[str, list[str]]:
+        """What was looked at, and everything that is wrong with it."""
+        with self._platform.instance() as instance:
+            statuses = list(self._statuses(instance))
+        return {
+            "every file is byte for byte what its clip's cut was": list(self._files()),
+            "documents say what UserTesting has": list(self._sessions()),
+            "statuses in Dagster are true": statuses,
+            "rows are true": list(self._rows()),
+            **{f"ut-clips {' '.join(words)}: exit code 0": self._said(*words) for words in self._commands()},
+        }
 
     def _sessions(self) -> Iterator[str]:
         """Each session's documents against the world as it is now."""
@@ -99,12 +108,13 @@ class Judge:
         if rows["clip_uuid"].duplicated().any():
             yield "a clip has two rows"
 
-    def _commands(self) -> Iterator[str]:
+    def _commands(self) -> tuple[tuple[str, ...], ...]:
         health = ("health", "--free", LEAST_FREE) if has_small_disk(self._platform.archive) else ("health",)
-        for words in (("verify", "--read-data"), health, ("status",)):
-            code, output = self._platform.command(*words)
-            if code:
-                yield f"ut-clips {' '.join(words)} ends with {code}:\n{output}"
+        return ("verify", "--read-data"), health, ("status",)
+
+    def _said(self, *words: str) -> list[str]:
+        code, output = self._platform.command(*words)
+        return [f"it ends with {code}:\n{output}"] if code else []
 
     def _digest(self, path: str) -> str:
         return sha256(b"".join(self._store.read(path))).hexdigest()
@@ -116,5 +126,6 @@ def _listed(record: SessionRecord) -> dict[str, tuple[str, int, int]]:
 
 
 def _in_flight(instance: DagsterInstance) -> Iterator[str]:
-    for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
+    """Runs that archive; what follows on them, and listing again, never ends at this pace on a busy machine."""
+    for run in instance.get_runs(RunsFilter(job_name=JOB, statuses=IN_FLIGHT)):
         yield f"run {run.run_id} of {run.job_name} is {run.status.value}"

@@ -156,13 +156,14 @@ class Platform:
 
 @contextmanager
 def alert_receiver() -> Iterator[tuple[str, list[str]]]:
-    """An Apprise URL, and the titles of what is sent there."""
+    """An Apprise URL, and what is sent there, a line each."""
     told: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.append(str(json.loads(body).get("title", "")))
+            alert = json.loads(body)
+            told.append(f"{time.strftime('%H:%M:%S')} {alert['title']}: {' '.join(alert['message'].split())[:300]}")
             self.send_response(200)
             self.end_headers()
 

@@ -132,7 +132,7 @@ class ArchivePipeline:
         except Exception as error:  # noqa: BLE001 - reported with its type and place, as the session's own error
             self._poller.scheduler.drop_session(session_id)
             self._work.pop(session_id, None)
-            yield _nothing_done(session_id, f"Session {session_id}: {as_ours(error)}")
+            yield _nothing_done(session_id, f"Session {session_id}: {as_ours(error)}", as_ours(error))
 
     def _check(self) -> None:
         if self._watch:
@@ -150,14 +150,15 @@ class ArchivePipeline:
         try:
             self._work[session_id] = SessionWork(session_id, self._records.read(session_id), self._clock(), steps)
         except StorageError as error:
-            yield _nothing_done(session_id, str(error))
+            yield _nothing_done(session_id, str(error), error)
 
     def _start(self, work: SessionWork) -> Iterator[SessionResult]:
         if not work.steps.request:
             if work.record.clip_list is None:
-                work.errors.append(
+                work.add_error(
                     f"Session {work.session_id}: nothing is stored yet, so there are no rows to rebuild. "
-                    "Materialize clip_list first."
+                    "Materialize clip_list first.",
+                    costs_a_try=False,
                 )
             yield from self._finish(work)
         elif work.steps.relist or work.record.clip_list is None:
@@ -224,12 +225,13 @@ class ArchivePipeline:
             # UserTesting listed this session itself, so 404 means that it has no video (or no longer): zero clips
             answer = ClipListing(study_uuid=known.test_id, clips=())
         if isinstance(answer, NotFoundError):
-            work.errors.append(
+            work.add_error(
                 f"Session {session_id}: {answer} The partition was added by hand, not found by the sensor: "
-                "check the ID, or delete the partition."
+                "check the ID, or delete the partition.",
+                costs_a_try=answer.costs_a_try,
             )
         elif isinstance(answer, ClipsError):
-            work.errors.append(f"Session {session_id}: {answer}")
+            work.add_error(f"Session {session_id}: {answer}", costs_a_try=answer.costs_a_try)
         else:
             listing, was_complete = answer, work.record.is_complete
             try:
@@ -250,7 +252,7 @@ class ArchivePipeline:
                     # Dagster shows it as done: the rows say at once that it is not, should this run be killed
                     self._write_rows(work)
             except StorageError as error:
-                work.errors.append(f"Session {session_id}: {error}")
+                work.add_error(f"Session {session_id}: {error}", costs_a_try=error.costs_a_try)
         if work.errors:
             yield from self._finish(work)
         else:
@@ -273,7 +275,7 @@ class ArchivePipeline:
         try:
             self._records.add_generation(link.session_id, _generation(link, link.issued_at))
         except StorageError as error:
-            yield from self._problem(work, link.clip, "MISSING", str(error))
+            yield from self._problem(work, link.clip, "MISSING", str(error), error)
             return
         if work.steps.download and work.record.clip_list:
             taken = work.record.clip_files.paths_of(link.clip.clip_uuid)
@@ -302,7 +304,7 @@ class ArchivePipeline:
             self._records.add_generation(event.session_id, _generation(event, None))
         except StorageError as error:
             message = f"{message} {error}"
-        yield from self._problem(work, event.clip, status, message)
+        yield from self._problem(work, event.clip, status, message, event.error)
 
     def _collect_downloads(self) -> Iterator[SessionResult]:
         for future in [f for f in self._downloads if f.done()]:
@@ -319,9 +321,10 @@ class ArchivePipeline:
             if asked <= MAX_RELINKS:
                 self._poller.scheduler.add_relink(link.work)
             else:
-                yield from self._problem(work, link.clip, "MISSING", f"{error} So did {MAX_RELINKS} new links.")
+                message = f"{error} So did {MAX_RELINKS} new links."
+                yield from self._problem(work, link.clip, "MISSING", message, error)
         except ClipsError as error:
-            yield from self._problem(work, link.clip, "MISSING", str(error))
+            yield from self._problem(work, link.clip, "MISSING", str(error), error)
         else:
             work.clips_stored += 1
             work.bytes_stored += stored.size_bytes
@@ -329,8 +332,11 @@ class ArchivePipeline:
             self._progress.bytes_stored += stored.size_bytes
             yield from self._clip_done(work, link.clip)
 
-    def _problem(self, work: SessionWork, clip: ListedClip, status: ClipState, message: str) -> Iterator[SessionResult]:
-        work.problems.append(ClipProblem(clip_uuid=clip.clip_uuid, status=status, error=message, at=now_utc()))
+    def _problem(
+        self, work: SessionWork, clip: ListedClip, status: ClipState, message: str, cause: ClipsError
+    ) -> Iterator[SessionResult]:
+        problem = ClipProblem(clip_uuid=clip.clip_uuid, status=status, error=message, at=now_utc())
+        work.add_problem(problem, costs_a_try=cause.costs_a_try)
         yield from self._clip_done(work, clip)
 
     def _clip_done(self, work: SessionWork, clip: ListedClip) -> Iterator[SessionResult]:
@@ -341,8 +347,9 @@ class ArchivePipeline:
     def _leave_rest(self) -> Iterator[SessionResult]:
         for session_id in self._poller.scheduler.drop_unlisted():
             work = self._work[session_id]
-            work.errors.append(
-                f"Session {session_id}: not begun, as the run's time is used up. It is tried again by the sensors."
+            work.add_error(
+                f"Session {session_id}: not begun, as the run's time is used up. It is tried again by the sensors.",
+                costs_a_try=False,
             )
             yield from self._guarded(session_id, self._finish(work))
 
@@ -358,10 +365,11 @@ class ArchivePipeline:
             if work.record.clip_list is not None:
                 rows = self._write_rows(work)
         except StorageError as error:
-            work.errors.append(f"Session {session_id}: {error}")
+            work.add_error(f"Session {session_id}: {error}", costs_a_try=error.costs_a_try)
         del self._work[session_id]
         if work.steps.download and not work.errors and not work.problems and work.record.missing:
-            work.errors.append(f"Session {session_id}: another run found more clips meanwhile, and stores them.")
+            told = f"Session {session_id}: another run found more clips meanwhile, and stores them."
+            work.add_error(told, costs_a_try=False)
         result = work.result(self._clock() - work.begun_at, rows)
         self._progress.sessions_done += 1
         self._progress.sessions_unfinished += result.error is not None
@@ -379,8 +387,9 @@ class ArchivePipeline:
         return sum(len(listing.clips) for listing in [work.record.clip_list] if listing)
 
 
-def _nothing_done(session_id: str, error: str) -> SessionResult:
-    return SessionResult(session_id, SessionRecord.empty(session_id), 0, error, listed=False, rows_written=False)
+def _nothing_done(session_id: str, told: str, cause: ClipsError) -> SessionResult:
+    record = SessionRecord.empty(session_id)
+    return SessionResult(session_id, record, 0, told, costs_a_try=cause.costs_a_try, listed=False, rows_written=False)
 
 
 def _generation(event: LinkIssued | ClipGivenUp, issued_at: datetime | None) -> Generation:

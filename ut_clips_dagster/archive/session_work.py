@@ -30,6 +30,8 @@ class SessionResult:
     rows: int
     error: str | None
     """Why the session is unfinished: every problem of it, in full sentences. None when all was done."""
+    costs_a_try: bool = True
+    """Any of it is wrong with the session itself, see `ClipsError.costs_a_try`."""
     from_documents: bool = False
     """It was complete before the run: nothing was asked or stored for it yet."""
     clips_stored: int = 0
@@ -52,6 +54,8 @@ class SessionWork:
     open_clips: set[str] = field(default_factory=set)
     problems: list[ClipProblem] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    costs_a_try: bool = False
+    """One of the problems and errors does."""
     listed: bool = False
     requests: int = 0
     clips_stored: int = 0
@@ -59,6 +63,16 @@ class SessionWork:
     relinks: dict[str, int] = field(default_factory=dict)
     tried: bool = False
     """Its missing clips were asked for in this run: what is known of them is newer than what the documents say."""
+
+    def add_error(self, told: str, *, costs_a_try: bool) -> None:
+        """What keeps the whole session from being finished, in full sentences."""
+        self.errors.append(told)
+        self.costs_a_try |= costs_a_try
+
+    def add_problem(self, problem: ClipProblem, *, costs_a_try: bool) -> None:
+        """What keeps one clip from being stored."""
+        self.problems.append(problem)
+        self.costs_a_try |= costs_a_try
 
     def result(self, took_s: float, rows: int | None) -> SessionResult:
         """What is to be reported of it.
@@ -68,13 +82,14 @@ class SessionWork:
             rows: rows written; None when they could not be.
         """
         errors = self.errors + [f"Clip {p.clip_uuid}: {p.status}: {p.error}" for p in self.problems]
-        if self.steps.request and self.record.clip_list:
-            errors += [f"Clip {m.uuid or 'of unknown ID'}: {m.reason}" for m in self.record.clip_list.malformed]
+        malformed = self.record.clip_list.malformed if self.steps.request and self.record.clip_list else ()
+        errors += [f"Clip {m.uuid or 'of unknown ID'}: {m.reason}" for m in malformed]
         return SessionResult(
             self.session_id,
             self.record,
             rows or 0,
             "\n".join(errors) or None,
+            costs_a_try=self.costs_a_try or bool(malformed and not self.errors),  # else it may not be listed anew
             clips_stored=self.clips_stored,
             bytes_stored=self.bytes_stored,
             requests=self.requests,

@@ -4,11 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
-    AssetCheckResult,
-    AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
-    AssetKey,
     AssetSpec,
     MetadataValue,
     TableColumn,
@@ -30,7 +27,11 @@ from ut_clips_dagster.transcripts.lacking import without_cuts
 from ut_clips_dagster.transcripts.shelf import TranscriptShelf
 
 NAME = "clip_transcripts"
-ONE_VIDEO = "clips_of_one_video"
+ONE_VIDEO = AssetCheckSpec(
+    "clips_of_one_video",
+    asset=NAME,
+    description="The session's clips are all cut from the one video it has a transcript of.",
+)
 MAX_SHOWN = 50
 SHOWN = TableSchema([TableColumn("clip", "string"), TableColumn("cues", "int"), TableColumn("words", "int")])
 
@@ -53,29 +54,23 @@ SHOWN = TableSchema([TableColumn("clip", "string"), TableColumn("cues", "int"), 
             skippable=True,
         )
     ],
-    check_specs=[
-        AssetCheckSpec(
-            ONE_VIDEO,
-            asset=NAME,
-            description="The session's clips are all cut from the one video it has a transcript of.",
-        )
-    ],
+    check_specs=[ONE_VIDEO],
     backfill_policy=BACKFILL,
     pool=FOLLOW_ON_POOL,
 )
 def clip_transcripts(context: AssetExecutionContext, archive: ArchiveResource) -> Iterator[RunEvent]:
     """Cut the transcripts of the sessions of this run."""
     shelf, records = TranscriptShelf(archive.store()), archive.records()
-    videos: dict[str, int] = {}
+    several: dict[str, list[str]] = {}
 
     def make(session_id: str) -> Mapping[str, Any]:
         cutting = cut_session(shelf, records.read(session_id))
-        videos[session_id] = cutting.made.videos
         if cutting.made.videos > 1:
-            context.log.warning(_several(session_id, cutting.made.videos))
+            several[session_id] = [_several(cutting.made.videos)]
+            context.log.warning(f"Session {session_id}: {several[session_id][0]}")
         return _metadata(shelf, cutting)
 
-    yield from materialize_each(context, NAME, make, lambda session_ids: _check(videos, session_ids))
+    yield from materialize_each(context, NAME, make, (ONE_VIDEO, lambda _: several))
     shelf.clips_table.compact()
     shelf.table.compact()
 
@@ -102,22 +97,10 @@ def _metadata(shelf: TranscriptShelf, cutting: Cutting) -> Mapping[str, Any]:
     }
 
 
-def _several(session_id: str, videos: int) -> str:
+def _several(videos: int) -> str:
     return (
-        f"Session {session_id}: its clips are cut from {videos} videos, and the API has one transcript of a session: "
+        f"Its clips are cut from {videos} videos, and the API has one transcript of a session: "
         "all clips are cut from that, and some may hold what is said in another video."
-    )
-
-
-def _check(videos: Mapping[str, int], session_ids: Sequence[str]) -> Iterator[AssetCheckResult]:
-    several = [_several(session_id, videos[session_id]) for session_id in session_ids if videos.get(session_id, 0) > 1]
-    yield AssetCheckResult(
-        asset_key=AssetKey(NAME),
-        check_name=ONE_VIDEO,
-        passed=not several,
-        severity=AssetCheckSeverity.WARN,
-        description="\n".join(several[:MAX_SHOWN]) or f"All well in {len(session_ids)} session(s).",
-        metadata={"sessions": len(session_ids), "several_videos": len(several)},
     )
 
 

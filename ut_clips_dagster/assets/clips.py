@@ -8,7 +8,6 @@ from typing import Any
 from dagster import (
     AssetCheckResult,
     AssetExecutionContext,
-    AssetKey,
     AssetMaterialization,
     AssetObservation,
     BackfillPolicy,
@@ -16,10 +15,12 @@ from dagster import (
     DagsterRun,
     Failure,
     MaterializeResult,
+    MetadataValue,
     OpExecutionContext,
     multi_asset,
 )
 
+from ut_clips_dagster.account import Account
 from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import MAX_CHECK_S, check_results, rotated
@@ -32,14 +33,15 @@ from ut_clips_dagster.known_sessions import (
     CLIP_LIST,
     CLIP_METADATA,
     CLIP_URLS,
+    COSTS_A_TRY,
     no_sessions,
     told_as_no_session,
 )
-from ut_clips_dagster.partitions import SESSIONS, sessions
+from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
-from ut_clips_dagster.run_launcher import mark, this_process
+from ut_clips_dagster.run_launcher import mark, worker_here
 from ut_clips_dagster.run_queue import POOL, by_hand_looker, is_batch, make_room
 
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
@@ -69,24 +71,25 @@ def clip_assets(
     archive: ArchiveResource,
 ) -> Iterator[RunEvent]:
     """Archive the sessions of this run, and log each one's materializations the moment it is complete."""
+    account = archive.account
     if not context.selected_asset_keys and not _has_partitions(context):  # checks alone
-        known = [key for key in context.instance.get_dynamic_partitions(SESSIONS) if is_uuid(key)]
+        known = [key for key in context.instance.get_dynamic_partitions(account.partitions) if is_uuid(key)]
         yield from check_results(context, archive, rotated(known), max_s=MAX_CHECK_S)
         return
-    mark(context.instance, context.run.run_id, this_process())
-    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    mark(context.instance, context.run.run_id, worker_here(context.run, context.job_def.executor_def.name))
+    selected = {key.path[-1] for key in context.selected_asset_keys}
     keys = list(context.partition_keys)
     errors = {key: told_as_no_session(key) for key in no_sessions(keys)}
     session_ids = [key for key in keys if key not in errors]
     alone = len(keys) == 1
-    batch = batch_of(context.instance, context.run) if is_batch(context.run.tags) else None
+    batch = batch_of(context.instance, context.run, account) if is_batch(context.run.tags) else None
     uri, steps = archive.store().uri, steps_for(selected)
     tells_plan = steps.relist and steps.download and not alone
     finished: dict[str, SessionResult] = {}
     with (
         stopping_silently(),
         results_api.client() as client,
-        plan_and_cost(context, archive.records(), session_ids, client.pacer) if tells_plan else nullcontext(),
+        plan_and_cost(context, archive, session_ids, client.pacer) if tells_plan else nullcontext(),
     ):
         poller = clip_polling.poller(client, batch)
         pipeline = archive.pipeline(poller, results_api.api_url, ended_by_others(context.instance, context.run.run_id))
@@ -94,27 +97,27 @@ def clip_assets(
             if result.error:
                 errors[result.session_id] = kept(result)
                 context.log.error(f"Session {result.session_id} is unfinished. {errors[result.session_id]}")
-                log_reason(context, result, selected)
+                log_reason(context, result, selected, account)
             else:
                 finished[result.session_id] = result
             if not alone or result.error or result.from_documents:
-                log_result(context, result, selected, uri, archive.gallery_url)
+                log_result(context, result, selected, uri, archive)
     if alone and not errors:
         metadata = event_metadata(finished[keys[0]], uri, archive.gallery_url)
-        yield from (MaterializeResult(asset_key=n, metadata=metadata[n]) for n in ORDER if n in selected)
+        yield from (MaterializeResult(asset_key=account.key(n), metadata=metadata[n]) for n in ORDER if n in selected)
     if context.selected_asset_check_keys:  # after the results, which they are about
         yield from check_results(context, archive, session_ids)
     if errors:
         raise failure(errors, len(keys))
-    if not alone and _others_selected(context):
-        yield from (MaterializeResult(asset_key=n) for n in ORDER if n in selected)
+    if not alone and _others_selected(context, account):
+        yield from (MaterializeResult(asset_key=account.key(n)) for n in ORDER if n in selected)
         for result in finished.values():  # the outputs just logged every partition again, without its metadata
-            log_result(context, result, selected, uri, archive.gallery_url)
+            log_result(context, result, selected, uri, archive)
 
 
-def batch_of(instance: DagsterInstance, run: DagsterRun) -> Batch:
+def batch_of(instance: DagsterInstance, run: DagsterRun, account: Account) -> Batch:
     """What a batch asks the instance, and tells it."""
-    return Batch(by_hand_looker(instance), lambda: make_room(instance, run.run_id))
+    return Batch(by_hand_looker(instance, account=account), lambda: make_room(instance, run.run_id, account))
 
 
 def steps_for(selected: set[str]) -> Steps:
@@ -127,21 +130,26 @@ def steps_for(selected: set[str]) -> Steps:
     )
 
 
-def log_result(context: Context, result: SessionResult, selected: Container[str], uri: str, gallery_url: str) -> None:
+def log_result(
+    context: Context, result: SessionResult, selected: Container[str], uri: str, archive: ArchiveResource
+) -> None:
     """Log what is there of a session as materialized, as far as it was selected."""
-    metadata = event_metadata(result, uri, gallery_url)
+    metadata = event_metadata(result, uri, archive.gallery_url)
     for name in _materialized(result):
         if name in selected:
             context.log_event(
-                AssetMaterialization(AssetKey(name), partition=result.session_id, metadata=metadata[name])
+                AssetMaterialization(archive.account.key(name), partition=result.session_id, metadata=metadata[name])
             )
 
 
-def log_reason(context: Context, result: SessionResult, selected: Container[str]) -> None:
+def log_reason(context: Context, result: SessionResult, selected: Container[str], account: Account) -> None:
     """Show on the failed partition itself what went wrong: an observation changes no status."""
     name = CLIP_FILES if CLIP_FILES in selected else next(n for n in ORDER if n in selected)
-    metadata = {"unfinished": table(("why",), [(line,) for line in kept(result).splitlines()])}
-    context.log_event(AssetObservation(AssetKey(name), partition=result.session_id, metadata=metadata))
+    metadata: dict[str, MetadataValue[Any] | bool] = {
+        "unfinished": table(("why",), [(line,) for line in kept(result).splitlines()]),
+        COSTS_A_TRY: result.costs_a_try,
+    }
+    context.log_event(AssetObservation(account.key(name), partition=result.session_id, metadata=metadata))
 
 
 def _materialized(result: SessionResult) -> list[str]:
@@ -163,7 +171,8 @@ def failure(errors: dict[str, str], of: int) -> Failure:
     lines = "\n".join(f"Session {one_line(key, MAX_KEY)}: {error}" for key, error in errors.items())
     advice = (
         "What is stored is kept and not requested again. The unfinished_sessions sensor tries these sessions again "
-        "after 10 min, 1 h, 6 h and 24 h; or materialize the partitions by hand."
+        "after 10 min, 1 h, 6 h and 24 h, and for as long as it takes where network, credentials or disk were the "
+        "cause; or materialize the partitions by hand."
     )
     return Failure(
         description=f"{len(errors)} of {of} sessions unfinished.\n{lines}\n{advice}",
@@ -179,7 +188,8 @@ def _has_partitions(context: AssetExecutionContext) -> bool:
     return context.has_partition_key or context.has_partition_key_range
 
 
-def _others_selected(context: AssetExecutionContext) -> bool:
+def _others_selected(context: AssetExecutionContext, account: Account) -> bool:
     """Whether this run holds assets outside the four: they run only after outputs."""
     selection = context.run.asset_selection or context.job_def.asset_layer.executable_asset_keys
-    return any(key.to_user_string() not in ORDER for key in selection)
+    ours = {account.key(name) for name in ORDER}
+    return any(key not in ours for key in selection)

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from dagster import (
     AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
     AssetExecutionContext,
-    AssetKey,
     AssetMaterialization,
     AssetObservation,
     AssetsDefinition,
     BackfillPolicy,
+    DagsterInstance,
     Failure,
     MaterializeResult,
 )
 
+from ut_clips_dagster.account import DEFAULT, Account
+from ut_clips_dagster.archive.run_watch import RunWatch
 from ut_clips_dagster.assets.clips import STOP_STARTING_AFTER_S
 from ut_clips_dagster.assets.event_metadata import table
+from ut_clips_dagster.assets.of_account import of_account
+from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource
@@ -37,9 +43,14 @@ BACKFILL = BackfillPolicy.multi_run(100)
 BATCH = 50
 """Sessions in one run that a sensor requests."""
 
+MAX_TOLD = 50
+"""Lines of a check's description."""
+
 TIME_USED_UP = "Not begun, as the run's time is used up. The sensor requests it again."
 
 RunEvent = MaterializeResult[Any] | AssetCheckResult
+Problems = Mapping[str, Sequence[str]]
+"""What is wrong, in words, by session; a session without problems may be left out."""
 Lacking = Callable[[ArchiveResource, Sequence[str] | None], set[str]]
 """Which of these sessions (of all when None) lack it, and could have it now. It asks the archive's tables, not Dagster,
 and must be quick with 100,000 sessions: it is called at most once a tick."""
@@ -57,33 +68,45 @@ class FollowOn:
     """How often the sensor asks what all known sessions lack: what failed, and what no event told of."""
     batch: int = BATCH
     """Sessions in one run that the sensor requests."""
+    waits: Callable[[DagsterInstance, Account], bool] = lambda *_: False
+    """While true, the sensor requests nothing; after that it looks through all sessions."""
+
+    account: Account = DEFAULT
+
+    def of(self, account: Account) -> FollowOn:
+        """The same in another account."""
+        return replace(self, asset=of_account(self.asset, account), account=account)
 
     @property
     def name(self) -> str:
         """The asset's name."""
-        return self.asset.key.to_user_string()
+        return "/".join(self._path)
 
     @property
     def job_name(self) -> str:
         """The job that the sensor and `ut-clips archive` run."""
-        return f"{FOLLOW_ON_JOB}{'_'.join(self.asset.key.path)}"
+        return self.account.named(f"{FOLLOW_ON_JOB}{'_'.join(self._path)}")
 
     @property
     def turn(self) -> str:
-        """What it takes turns with: of assets with one prefix, one run is under way at a time."""
-        return self.asset.key.path[0]
+        """What it takes turns with: of an account's assets with one prefix, one run is under way at a time."""
+        return self.account.named(self._path[0])
 
     @property
     def sensor_name(self) -> str:
         """The sensor that requests its runs."""
-        return f"follow_{'_'.join(self.asset.key.path)}"
+        return self.account.named(f"follow_{'_'.join(self._path)}")
+
+    @property
+    def _path(self) -> Sequence[str]:
+        return self.account.path(self.asset.key)
 
 
 def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to stop
     context: AssetExecutionContext,
     name: str,
     make: Callable[[str], Mapping[str, Any]],
-    checks: Callable[[list[str]], Iterator[AssetCheckResult]] | None = None,
+    check: tuple[AssetCheckSpec, Callable[[list[str]], Problems]] | None = None,
     *,
     gives_way: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -96,15 +119,18 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         context: of the run.
         name: of the asset.
         make: makes one session's, and returns the metadata of its materialization; raises ClipsError.
-        checks: yields the selected checks' results, over what is there of these sessions.
+        check: the asset's check, and what is wrong with sessions that were made in this run.
         gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
         clock: monotonic seconds.
     """
-    keys, asset_key = list(context.partition_keys), AssetKey.from_user_string(name)
+    keys, asset_key = list(context.partition_keys), context.assets_def.key
     batch, stop_at = len(keys) > 1, clock() + STOP_STARTING_AFTER_S
     made: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
+    watch = RunWatch(ended_by_others(context.instance, context.run.run_id), clock)
     for key in keys:
+        with stopping_silently():
+            watch.check()
         if gives_way():
             context.log.info(
                 f"{len(keys) - len(made) - len(errors)} sessions are left to a later run: clips come first."
@@ -121,11 +147,12 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
             context.log_event(AssetMaterialization(asset_key, partition=key, metadata=metadata))
     if made and not batch:
         yield MaterializeResult(asset_key=asset_key, metadata=made[keys[0]])
-    if checks and context.selected_asset_check_keys:  # Dagster wants results of every run, also of one that gave way
-        yield from checks([key for key in keys if is_uuid(key)])
+    if check and context.selected_asset_check_keys:  # Dagster wants a result of every run, also of one that gave way
+        spec, problems = check
+        yield _check_result(spec, problems(list(made)), len(made), len(keys))._replace(asset_key=asset_key)
     if errors:
         raise _failure(name, errors, len(keys))
-    if batch and _others_selected(context, name):
+    if batch and _others_selected(context):
         yield MaterializeResult(asset_key=asset_key)  # assets behind this one run only after an output,
         for key, metadata in made.items():  # which logs every partition again, without its metadata
             context.log_event(AssetMaterialization(asset_key, partition=key, metadata=metadata))
@@ -141,6 +168,21 @@ def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, An
         return str(error)
 
 
+def _check_result(spec: AssetCheckSpec, problems: Problems, looked_at: int, of: int) -> AssetCheckResult:
+    """A warning at most: what is wrong changes nothing of the clips."""
+    lines = [f"Session {session_id}: {text}" for session_id, texts in problems.items() for text in texts]
+    left_out = [f"{of - looked_at} of {of} session(s) were not looked at in this run."] if looked_at < of else []
+    well = [f"All well in {looked_at} session(s)."] if looked_at and not lines else []
+    return AssetCheckResult(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=not lines,
+        severity=AssetCheckSeverity.WARN,
+        description="\n".join([*lines[:MAX_TOLD], *well, *left_out]),
+        metadata={"sessions": looked_at, "sessions_left_out": of - looked_at, "problems": len(lines)},
+    )
+
+
 def _failure(name: str, errors: Mapping[str, str], of: int) -> Failure:
     lines = "\n".join(f"Session {key[:80]}: {error}" for key, error in errors.items())
     advice = "The clips are not touched by this. The sensor requests these sessions again."
@@ -151,6 +193,6 @@ def _failure(name: str, errors: Mapping[str, str], of: int) -> Failure:
     )
 
 
-def _others_selected(context: AssetExecutionContext, name: str) -> bool:
+def _others_selected(context: AssetExecutionContext) -> bool:
     selection = context.run.asset_selection or context.job_def.asset_layer.executable_asset_keys
-    return any(key.to_user_string() != name for key in selection)
+    return any(key != context.assets_def.key for key in selection)

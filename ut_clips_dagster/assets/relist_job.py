@@ -5,18 +5,21 @@ session would leave sixteen events, where nearly always nothing has changed. Thi
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from dagster import (
-    AssetKey,
     AssetObservation,
     Config,
+    JobDefinition,
     MetadataValue,
     OpExecutionContext,
+    in_process_executor,
     job,
     op,
 )
 
+from ut_clips_dagster.account import ARCHIVE, CLIP_POLLING, DEFAULT, RESULTS_API, Account
 from ut_clips_dagster.archive.documents import SessionRecord, same_clips
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.clips import (
@@ -42,22 +45,22 @@ class Relist(Config):
     """Partition keys, in any order."""
 
 
-@op(name=RELIST_OP, pool=POOL)
-def relist_op(
+def relist(
     context: OpExecutionContext,
-    config: Relist,
+    sessions: Sequence[str],
     results_api: ResultsApiResource,
     clip_polling: ClipPollingResource,
     archive: ArchiveResource,
 ) -> None:
     """List sessions again, and store what is new; an event says of each what changed."""
     mark(context.instance, context.run_id, this_process())
-    errors = {key: told_as_no_session(key) for key in no_sessions(config.sessions)}
-    session_ids = [key for key in config.sessions if key not in errors]
+    account = archive.account
+    errors = {key: told_as_no_session(key) for key in no_sessions(sessions)}
+    session_ids = [key for key in sessions if key not in errors]
     before: dict[str, SessionRecord] = {}
     uri = archive.store().uri
     with stopping_silently(), results_api.client() as client:
-        poller = clip_polling.poller(client, batch_of(context.instance, context.run))
+        poller = clip_polling.poller(client, batch_of(context.instance, context.run, account))
         pipeline = archive.pipeline(poller, results_api.api_url, ended_by_others(context.instance, context.run_id))
         for result in pipeline.run(session_ids, Steps(), time.monotonic() + STOP_STARTING_AFTER_S):
             if result.from_documents:  # it is shown as done, and stays so whatever becomes of this run
@@ -65,26 +68,39 @@ def relist_op(
                 continue
             if result.error:
                 errors[result.session_id] = kept(result)
-                log_reason(context, result, ORDER)
+                log_reason(context, result, ORDER, account)
             if _is_unchanged(result, before.get(result.session_id)):
-                _log_unchanged(context, result)
+                _log_unchanged(context, result, account)
             else:
-                log_result(context, result, ORDER, uri, archive.gallery_url)
+                log_result(context, result, ORDER, uri, archive)
     if errors:
-        raise failure(errors, len(config.sessions))
+        raise failure(errors, len(sessions))
 
 
-@job(name=RELIST, description="Lists finished sessions again: new, edited and deleted clips. Requested by late_clips.")
-def relist_clips() -> None:
-    """See `relist_op`."""
-    relist_op()
+def relist_job(account: Account = DEFAULT) -> JobDefinition:
+    """The job of an account; see `relist`."""
+    resources = [account.named(key) for key in (RESULTS_API, CLIP_POLLING, ARCHIVE)]
+
+    @op(name=account.named(RELIST_OP), pool=account.named(POOL), required_resource_keys=set(resources))
+    def relist_op(context: OpExecutionContext, config: Relist) -> None:
+        relist(context, config.sessions, *(getattr(context.resources, key) for key in resources))
+
+    @job(
+        name=account.named(RELIST),
+        executor_def=in_process_executor,
+        description="Lists finished sessions again: new, edited and deleted clips. Requested by late_clips.",
+    )
+    def relist_clips() -> None:
+        relist_op()
+
+    return relist_clips
 
 
 def _is_unchanged(result: SessionResult, before: SessionRecord | None) -> bool:
     return not result.error and not result.clips_stored and before is not None and same_clips(before, result.record)
 
 
-def _log_unchanged(context: OpExecutionContext, result: SessionResult) -> None:
+def _log_unchanged(context: OpExecutionContext, result: SessionResult, account: Account) -> None:
     listing = result.record.clip_list
     if listing is None:
         return
@@ -93,4 +109,4 @@ def _log_unchanged(context: OpExecutionContext, result: SessionResult) -> None:
         "clips": len(listing.listed),
         "listed_at": MetadataValue.timestamp(listing.listed_at),
     }
-    context.log_event(AssetObservation(AssetKey(CLIP_LIST), partition=result.session_id, metadata=metadata))
+    context.log_event(AssetObservation(account.key(CLIP_LIST), partition=result.session_id, metadata=metadata))

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterInstance
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.plan import (
     REQUESTS_PER_WINDOW,
@@ -26,6 +27,7 @@ from ut_clips_dagster.archive.plan import (
 from ut_clips_dagster.archive.progress import Progress, watched_by
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.known_sessions import CLIP_LIST, CLIP_URLS
+from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.pacing import Pacer
 from ut_clips_dagster.run_queue import PROGRESS_TAG
 
@@ -38,14 +40,14 @@ EVENTS = 50
 
 @contextmanager
 def plan_and_cost(
-    context: AssetExecutionContext, records: SessionRecords, session_ids: Sequence[str], pacer: Pacer
+    context: AssetExecutionContext, archive: ArchiveResource, session_ids: Sequence[str], pacer: Pacer
 ) -> Iterator[None]:
     """Tell what archiving these sessions will cost, then what it did cost.
 
     Other runs at the same time make it longer than planned: they share the budget.
     """
     begun_at = time.monotonic()
-    planned = plan_of(context.instance, records, session_ids)
+    planned = plan_of(context.instance, archive.records(), session_ids, archive.account)
     # a re-execution has its parent's tags
     _tell(context, {PLAN_TAG: str(planned), COST_TAG: "not done yet", PROGRESS_TAG: "begun"})
     told_at = begun_at
@@ -71,17 +73,19 @@ def progress_text(progress: Progress, planned: Plan) -> str:
     )
 
 
-def plan_of(instance: DagsterInstance, records: SessionRecords, session_ids: Sequence[str]) -> Plan:
+def plan_of(
+    instance: DagsterInstance, records: SessionRecords, session_ids: Sequence[str], account: Account = DEFAULT
+) -> Plan:
     """The plan of a run over these sessions."""
     read = (record for _, record in records.read_all(session_ids))  # of a damaged one the run says what is wrong
     listed = [record for record in read if isinstance(record, SessionRecord) and record.clip_list]
     missing = sum(len(record.missing) for record in listed)
-    return plan(_history(instance), len(session_ids), len(session_ids) - len(listed), missing)
+    return plan(_history(instance, account), len(session_ids), len(session_ids) - len(listed), missing)
 
 
-def _history(instance: DagsterInstance) -> History:
-    clips = [_number(event, "clips") for event in _newest(instance, CLIP_LIST)]
-    generated = [event for event in _newest(instance, CLIP_URLS) if _number(event, "clips")]
+def _history(instance: DagsterInstance, account: Account) -> History:
+    clips = [_number(event, "clips") for event in _newest(instance, account.key(CLIP_LIST))]
+    generated = [event for event in _newest(instance, account.key(CLIP_URLS)) if _number(event, "clips")]
     if not clips or not generated:
         return History()
     waited_s = sorted(_number(event, "waited_s_max") for event in generated)
@@ -92,8 +96,8 @@ def _history(instance: DagsterInstance) -> History:
     )
 
 
-def _newest(instance: DagsterInstance, asset: str) -> list[AssetMaterialization]:
-    records = instance.fetch_materializations(AssetKey(asset), EVENTS).records
+def _newest(instance: DagsterInstance, asset: AssetKey) -> list[AssetMaterialization]:
+    records = instance.fetch_materializations(asset, EVENTS).records
     return [record.asset_materialization for record in records if record.asset_materialization]
 
 

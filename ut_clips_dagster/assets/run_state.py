@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.errors import DagsterExecutionInterruptedError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ut_clips_dagster.errors import RunEndedError
 
@@ -18,8 +18,11 @@ def ended_by_others(instance: DagsterInstance, run_id: str) -> Callable[[], bool
     def ended() -> bool:
         try:
             run = instance.get_run_by_id(run_id)
-        except OperationalError:  # cut off from the instance, which says nothing of the run: it is asked again
-            return False
+        except Exception as error:
+            # PostgreSQL's storage raises one of its own, caused by SQLAlchemy's, once its tries are used up
+            if not isinstance(error, SQLAlchemyError) and not isinstance(error.__cause__, SQLAlchemyError):
+                raise
+            return False  # cut off from the instance, which says nothing of the run: it is asked again
         return run is None or run.is_finished or run.status is DagsterRunStatus.CANCELING
 
     return ended

@@ -1,15 +1,13 @@
 """`session_transcripts`: what is said in each session, fetched with what the clips leave of the request budget."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
-    AssetCheckResult,
-    AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
-    AssetKey,
     AssetSpec,
     DagsterInstance,
     MetadataValue,
@@ -20,12 +18,14 @@ from dagster import (
     multi_asset,
 )
 
-from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, RunEvent, materialize_each
+from ut_clips_dagster.account import DEFAULT, Account
+from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.specs import GROUP, OWNERS
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, is_archiving
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.results_api.pacing import Operation
 from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, IN_FLIGHT
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 from ut_clips_dagster.transcripts.fetch import Fetched, fetch_transcript
@@ -34,8 +34,13 @@ from ut_clips_dagster.transcripts.shelf import TranscriptShelf
 from ut_clips_dagster.transcripts.webvtt_text import Transcript, read_transcript
 
 NAME = "session_transcripts"
-READABLE = "transcript_readable"
+READABLE = AssetCheckSpec(
+    "transcript_readable", asset=NAME, description="Every cue of the stored transcripts can be read."
+)
 MAX_SHOWN = 20
+PATIENCE_S = 120.0
+"""So long a run that a sensor requested waits for clips to be archived; then its sessions are left to a later one."""
+LOOK_EVERY_S = 1.0
 SPEAKERS = TableSchema(
     [TableColumn("speaker", "string"), TableColumn("cues", "int"), TableColumn("words", "int"),
      TableColumn("seconds", "float")]
@@ -60,7 +65,7 @@ SPEAKERS = TableSchema(
             skippable=True,
         )
     ],
-    check_specs=[AssetCheckSpec(READABLE, asset=NAME, description="Every cue of the stored transcripts can be read.")],
+    check_specs=[READABLE],
     backfill_policy=BACKFILL,
     pool=FOLLOW_ON_POOL,
 )
@@ -75,25 +80,50 @@ def session_transcripts(
 
         def make(session_id: str) -> Mapping[str, Any]:
             nonlocal left
-            # spent at a window's end, where archiving runs that begin meanwhile have left it over
-            api.pacer.shared.spread = in_background or left > api.pacer.available()
             left -= 1
             return _metadata(shelf, session_id, fetch_transcript(api, shelf, records.read(session_id), now_utc()))
 
-        yield from materialize_each(
-            context,
-            NAME,
-            make,
-            lambda session_ids: _check(shelf, session_ids),
-            gives_way=lambda: clips_come_first(context.instance, context.run.run_id),
-        )
+        def left_to_later() -> bool:
+            # spent at a window's end, where archiving runs that begin meanwhile have left it over; that is waited for
+            # here, so that such a run is seen before the request is sent
+            api.pacer.shared.spread = in_background or left > api.pacer.available()
+            time.sleep(api.pacer.delay_s(Operation.GET_TRANSCRIPT))
+            patience_s = PATIENCE_S if in_background else 0.0
+            return gives_way(context.instance, context.run.run_id, patience_s, archive.account)
+
+        check = (READABLE, lambda session_ids: _problems(shelf, session_ids))
+        yield from materialize_each(context, NAME, make, check, gives_way=left_to_later)
     shelf.table.compact()
 
 
-def clips_come_first(instance: DagsterInstance, run_id: str) -> bool:
-    """Whether another run archives clips, or waits to: the request budget is theirs."""
+def clips_come_first(instance: DagsterInstance, account: Account = DEFAULT, but: str = "") -> bool:
+    """Whether a run archives clips, or waits to: the request budget is theirs.
+
+    Args:
+        instance: where to look.
+        account: whose runs.
+        but: ID of a run that does not count.
+    """
     runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
-    return any(run.run_id != run_id and is_archiving(run) for run in runs)
+    return any(run.run_id != but and is_archiving(run, account) for run in runs)
+
+
+def gives_way(  # noqa: PLR0913 - clock and sleep are for tests
+    instance: DagsterInstance,
+    run_id: str,
+    patience_s: float,
+    account: Account = DEFAULT,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Whether other runs still archive clips after so many seconds; it returns as soon as none does."""
+    give_up_at = clock() + patience_s
+    while clips_come_first(instance, account, but=run_id):
+        if clock() >= give_up_at:
+            return True
+        sleep(LOOK_EVERY_S)
+    return False
 
 
 def _metadata(shelf: TranscriptShelf, session_id: str, fetched: Fetched) -> Mapping[str, Any]:
@@ -139,24 +169,14 @@ def _speakers(transcript: Transcript) -> list[TableRecord]:
     ]
 
 
-def _check(shelf: TranscriptShelf, session_ids: Sequence[str]) -> Iterator[AssetCheckResult]:
+def _problems(shelf: TranscriptShelf, session_ids: Sequence[str]) -> Problems:
     documents = {session_id: shelf.transcripts.read(session_id) for session_id in session_ids}
-    problems = [
-        f"Session {s}: {document.problem}" for s, document in documents.items() if document and document.problem
-    ]
-    yield AssetCheckResult(
-        asset_key=AssetKey(NAME),
-        check_name=READABLE,
-        passed=not problems,
-        severity=AssetCheckSeverity.WARN,
-        description="\n".join(problems[:MAX_SHOWN]) or f"All well in {len(session_ids)} session(s).",
-        metadata={"sessions": len(session_ids), "problems": len(problems)},
-    )
+    return {s: [document.problem] for s, document in documents.items() if document and document.problem}
 
 
 def _lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
     return without_transcript(archive.table(), TranscriptShelf(archive.store()).table, session_ids, now_utc())
 
 
-SESSION_TRANSCRIPTS = FollowOn(session_transcripts, after=(CLIP_FILES,), lacking=_lacking)
+SESSION_TRANSCRIPTS = FollowOn(session_transcripts, after=(CLIP_FILES,), lacking=_lacking, waits=clips_come_first)
 """A recheck of late clips logs `clip_files` anew: so an absent transcript is asked for again on that schedule."""

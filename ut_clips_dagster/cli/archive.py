@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dagster import AssetMaterialization
 
+from ut_clips_dagster.account import ARCHIVE_JOB
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
@@ -14,7 +15,6 @@ from ut_clips_dagster.cli.follow_ons import make_follow_ons
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.cli.progress import watching
 from ut_clips_dagster.cli.runs import run_job
-from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.errors import (
     ApiUnavailableError,
     AuthenticationError,
@@ -30,7 +30,6 @@ from ut_clips_dagster.known_sessions import (
     told_as_no_session,
     unfinished_sessions,
 )
-from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.client import SESSION_LIST_MAX_OFFSET, ResultsApi
 from ut_clips_dagster.results_api.models import SessionSummary, is_uuid, now_utc, parse_uuid
 from ut_clips_dagster.run_launcher import end_gone_runs
@@ -53,12 +52,12 @@ def archive_once(only: Sequence[str]) -> bool:
     platform = open_platform()
     platform.archive.store().check_writable()
     end_gone_runs(platform.instance)
-    known = set(platform.instance.get_dynamic_partitions(SESSIONS))
+    known = set(platform.instance.get_dynamic_partitions(platform.account.partitions))
     all_found = True
     if not named or not known.issuperset(named):
         all_found = discover_all(platform, known, others=bool(named or known))
-    platform.instance.add_dynamic_partitions(SESSIONS, [s for s in named if s not in known])
-    order = platform.instance.get_dynamic_partitions(SESSIONS)
+    platform.instance.add_dynamic_partitions(platform.account.partitions, [s for s in named if s not in known])
+    order = platform.instance.get_dynamic_partitions(platform.account.partitions)
     for key in no_sessions(order):
         say(told_as_no_session(key), to=errors)
     done = _archive_wanted(platform, named, order) and all_found
@@ -88,7 +87,7 @@ def archive_sessions(platform: Platform, wanted: Sequence[str], order: Sequence[
     failures: list[str] = []
     with watching(len(wanted)):
         for piece in bridged_pieces(wanted, order, bridged):
-            failures += run_job(platform, JOB, piece)
+            failures += run_job(platform, platform.account.named(ARCHIVE_JOB), piece)
     for failure in failures:
         say(failure, to=errors)
     return _summary(platform, wanted) and not failures
@@ -138,7 +137,7 @@ def discover(platform: Platform, client: ResultsApi, test_id: str, known: set[st
     while True:
         page = client.list_sessions(test_id, offset=entries)
         unknown = [s for s in page.sessions if s.session_id not in known]
-        _record(platform, take_sessions(records, test_id, unknown), unknown)
+        _record(platform, take_sessions(records, test_id, unknown, platform.account), unknown)
         known.update(s.session_id for s in unknown)
         found += len(unknown)
         malformed += len(page.malformed)
@@ -155,7 +154,7 @@ def discover(platform: Platform, client: ResultsApi, test_id: str, known: set[st
 
 
 def _record(platform: Platform, events: Sequence[AssetMaterialization], found: Sequence[SessionSummary]) -> None:
-    platform.instance.add_dynamic_partitions(SESSIONS, [s.session_id for s in found])
+    platform.instance.add_dynamic_partitions(platform.account.partitions, [s.session_id for s in found])
     for event in events:
         platform.instance.report_runless_asset_event(event)
 
@@ -167,8 +166,9 @@ def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     well; not of all others, or to begin would take minutes with 100,000 sessions.
     """
     rows = platform.archive.table().read()
-    wanted = set(unfinished_sessions(platform.instance, platform.archive.table(), order))
-    settled = settled_sessions(rows) - sessions_of_unsuccessful_runs(platform.instance, order)
+    instance, account = platform.instance, platform.account
+    wanted = set(unfinished_sessions(instance, platform.archive.table(), order, account))
+    settled = settled_sessions(rows) - sessions_of_unsuccessful_runs(instance, order, account)
     to_read = [key for key in order if key not in wanted and key not in settled and is_uuid(key)]
     complete: list[SessionRecord] = []
     now = now_utc()
@@ -202,7 +202,7 @@ def bridged_pieces(wanted: Sequence[str], order: Sequence[str], bridged: int) ->
 
 def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
     records = platform.archive.records()
-    unfinished = set(unfinished_sessions(platform.instance, platform.archive.table(), wanted))
+    unfinished = set(unfinished_sessions(platform.instance, platform.archive.table(), wanted, platform.account))
     clips = size = 0
     for session_id in wanted:
         try:

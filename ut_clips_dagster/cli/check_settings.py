@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.errors import ApiUnavailableError, BudgetExhaustedError, ClipsError
 from ut_clips_dagster.health.delivery import check_urls
@@ -40,15 +40,15 @@ class Checks:
             detail = attempt()
         except ClipsError as error:
             self.failed += 1
-            self.say(what, "failed", str(error), style="red")
+            tell(what, "failed", str(error), style="red")
             return False
-        self.say(what, "ok", detail)
+        tell(what, "ok", detail)
         return True
 
-    def say(self, what: str, result: str, detail: str, style: str | None = None) -> None:
-        """One line."""
-        text = f"{what}: {result}{f': {detail}' if detail else ''}"
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+def tell(what: str, result: str, detail: str, style: str = "") -> None:
+    """One line of what was tried."""
+    say(f"{what}: {result}{f': {detail}' if detail else ''}", style=style)
 
 
 def check_settings() -> bool:
@@ -59,16 +59,16 @@ def check_settings() -> bool:
     """
     platform = open_platform()
     checks = Checks()
-    checks.say("Settings", "ok", f"complete, {len(platform.settings.test_ids)} tests")
+    tell("Settings", "ok", f"complete, {len(platform.settings.test_ids)} tests")
     with platform.instance as instance:
-        checks.say("DAGSTER_HOME", "ok", str(instance.root_directory))
+        tell("DAGSTER_HOME", "ok", str(instance.root_directory))
     used = _check_api(platform, checks)
     _check_archive(platform, checks)
     if platform.settings.alert_urls:
         urls = [url.get_secret_value() for url in platform.settings.alert_urls]
         checks.try_("UT_CLIPS_ALERT_URLS", lambda: _urls(urls))
     result = "all is as it should be" if not checks.failed else f"{checks.failed} failed"
-    console.print(f"{result}; requests of the budget used: {used}", highlight=False)
+    say(f"{result}; requests of the budget used: {used}")
     return not checks.failed
 
 
@@ -78,27 +78,27 @@ def _check_api(platform: Platform, checks: Checks) -> int:
         opened = platform.results_api.client(waiting=False)
     except ClipsError as error:
         checks.failed += 1
-        checks.say("Results API", "failed", str(error), style="red")
+        tell("Results API", "failed", str(error), style="red")
         return 0
     with opened as client:
         if not checks.try_("Token", lambda: _token(client)):
-            checks.say("Tests", "not asked", "there is no token to ask with")
+            tell("Tests", "not asked", "there is no token to ask with")
             return 0
         for number, test_id in enumerate(platform.settings.test_ids):
             left = len(platform.settings.test_ids) - number
             try:
                 total = client.list_sessions(test_id, limit=1).meta.pagination.total_count
             except BudgetExhaustedError as error:
-                checks.say("Tests", "not asked", f"{left} of them: {error}")  # no fault of the settings
+                tell("Tests", "not asked", f"{left} of them: {error}")  # no fault of the settings
                 break
             except ClipsError as error:
                 checks.failed += 1
-                checks.say(f"Test {test_id}", "failed", str(error), style="red")
+                tell(f"Test {test_id}", "failed", str(error), style="red")
                 if isinstance(error, ApiUnavailableError) and left > 1:
-                    checks.say("Tests", "not asked", f"{left - 1} more, as the API does not answer")
+                    tell("Tests", "not asked", f"{left - 1} more, as the API does not answer")
                     break
             else:
-                checks.say(f"Test {test_id}", "ok", f"{total} sessions")
+                tell(f"Test {test_id}", "ok", f"{total} sessions")
         return client.pacer.requests_sent
 
 

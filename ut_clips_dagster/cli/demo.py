@@ -55,7 +55,7 @@ def run_demo(*, exit_when_done: bool, port: int) -> bool:
     (home / "dagster").mkdir(parents=True)
     shutil.copy(INSTANCE_CONFIG, home / "dagster")
     config = SimulatorConfig(time_scale=TIME_SCALE, appear_every_s=None if exit_when_done else SESSION_EVERY_S)
-    port = _free_port(port)
+    port = free_port(port)
     gallery = _gallery(home)
     with SimulatorServer(config) as simulator, gallery, _dagster(simulator, home, port, gallery.url) as dagster:
         console.print(f"Dagster UI: [link]http://127.0.0.1:{port}[/link]  (simulated Results API: {simulator.url})")
@@ -79,7 +79,24 @@ def _dagster(
     simulator: SimulatorServer, home: Path, port: int, gallery_url: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Webserver and daemon, whose output goes to a file; all their processes end with the block."""
-    environment = {
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "ut_clips_dagster.definitions", "-h", "127.0.0.1"]
+    with (home / "dagster.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - arguments of ours only
+            [*command, "-p", str(port)],
+            env=environment(simulator, home, gallery_url),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def environment(simulator: SimulatorServer, home: Path, gallery_url: str = "") -> dict[str, str]:
+    """The settings of everything that works with the demo's simulator, archive and instance."""
+    return {
         **os.environ,
         "USERTESTING_API_URL": simulator.url,
         "USERTESTING_TOKEN_URL": simulator.token_url,
@@ -92,18 +109,11 @@ def _dagster(
         "UT_CLIPS_POLL_MAX_ATTEMPTS": "10",
         "UT_CLIPS_BATCH_SIZE": "10",
         "UT_CLIPS_DISCOVERY_INTERVAL_S": str(DISCOVERY_INTERVAL_S),
+        "UT_CLIPS_ACCOUNT": " ",  # none, whatever .env says; of what is empty pydantic would ask .env
+        "UT_CLIPS_KEY_PREFIX": " ",
         "DAGSTER_HOME": str(home / "dagster"),
         "no_proxy": "127.0.0.1,localhost",  # all it talks to; it outranks a person's own NO_PROXY
     }
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "ut_clips_dagster.definitions", "-h", "127.0.0.1"]
-    with (home / "dagster.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - arguments of ours only
-            [*command, "-p", str(port)], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            _end(process)
 
 
 def _watch(
@@ -170,7 +180,8 @@ def _print_table(table: MetadataTable) -> None:
     console.print(shown)
 
 
-def _free_port(wanted: int) -> int:
+def free_port(wanted: int) -> int:
+    """This port, or another one when it is taken."""
     for port in (wanted, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

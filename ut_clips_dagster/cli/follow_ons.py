@@ -14,7 +14,7 @@ from ut_clips_dagster.sensors.run_requests import pieces
 
 def make_follow_ons(platform: Platform, only: Sequence[str] | None, order: Sequence[str]) -> None:
     """Make of these sessions (of all when None) what follows on their clips and is lacking; failures are told."""
-    for follow_on in follow_ons(platform.settings):
+    for follow_on in follow_ons(platform.settings, platform.account):
         try:
             lacking = follow_on.lacking(platform.archive, only)
         except ClipsError as error:

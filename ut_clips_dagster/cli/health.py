@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import typer
 
+from ut_clips_dagster.account import Account
 from ut_clips_dagster.archive.plan import duration
 from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import home_path, store_of
@@ -48,7 +49,8 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         except SettingsError as error:  # a database that is down is a finding, and has to be told
             instance, problem = None, str(error)
         exists = instance is not None
-        facts = gather(store, table, test_ids, instance, home_path() if exists else None, now_utc())
+        home, account = home_path() if exists else None, Account.of(settings)
+        facts = gather(store, table, test_ids, instance, home, now_utc(), account)
     facts = replace(facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls))
     findings = judge(facts, limits)
     undelivered = send(memory, urls, findings, facts.archive, facts.now) if alert else []
@@ -120,7 +122,7 @@ def _print(facts: Facts, findings: Sequence[Finding], undelivered: Sequence[str]
 
 
 def _ago(now: datetime, at: datetime) -> str:
-    return duration((now - at).total_seconds())
+    return duration(max(0.0, (now - at).total_seconds()))  # it may be read while we look
 
 
 def _as_json(facts: Facts, findings: Sequence[Finding], undelivered: Sequence[str]) -> dict[str, object]:

@@ -18,6 +18,7 @@ from ut_clips_dagster.storage.store import Store
 if TYPE_CHECKING:
     from dagster import DagsterInstance, Definitions
 
+    from ut_clips_dagster.account import Account
     from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 
 DEFAULT_HOME = Path(".dagster")
@@ -35,6 +36,11 @@ class Platform:
     archive: ArchiveResource
     results_api: ResultsApiResource
 
+    @property
+    def account(self) -> Account:
+        """What all is called."""
+        return self.archive.account
+
 
 def open_platform(*, api: bool = True) -> Platform:
     """Validate the settings, then open the Dagster instance in DAGSTER_HOME, or in .dagster/.
@@ -43,12 +49,14 @@ def open_platform(*, api: bool = True) -> Platform:
         api: False for commands that ask the API nothing: they need no credentials.
 
     Raises:
-        SettingsError: naming every setting that is wrong.
+        SettingsError: naming every setting that is wrong, or why the instance cannot be used with this archive.
     """
     settings = load_settings(api=api)
     instance = open_instance()
     from ut_clips_dagster.definitions import archive_resource, build_definitions, results_api_resource
 
+    archive = archive_resource(settings)
+    archive.check(instance)
     definitions = build_definitions(settings)
     results_api: Any = results_api_resource(settings)
     if api:
@@ -57,7 +65,7 @@ def open_platform(*, api: bool = True) -> Platform:
         settings,
         instance,
         definitions,
-        archive_resource(settings),
+        archive,
         results_api,
     )
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dagster import DagsterEvent
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from ut_clips_dagster.account import ARCHIVE_JOB
 from ut_clips_dagster.cli.console import signals_kept
 from ut_clips_dagster.cli.platform import Platform
-from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 
 INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
@@ -23,8 +23,8 @@ def run_job(platform: Platform, job: str, piece: Sequence[str]) -> list[str]:
         KeyboardInterrupt: a person or a supervisor ended it; Dagster takes a signal for the end of one run only.
     """
     span = {ASSET_PARTITION_RANGE_START_TAG: piece[0], ASSET_PARTITION_RANGE_END_TAG: piece[-1]}
-    if job == JOB:
-        span[BATCH_TAG] = AT_WORK
+    if job == platform.account.named(ARCHIVE_JOB):
+        span[BATCH_TAG] = platform.account.named(AT_WORK)
     with signals_kept() as ending:
         run = platform.definitions.resolve_job_def(job).execute_in_process(
             instance=platform.instance,

@@ -17,7 +17,7 @@ from ut_clips_dagster.errors import ClipsError, StorageError
 from ut_clips_dagster.storage import clips_view
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
-from ut_clips_dagster.storage.session_table import SessionTable, comment_of
+from ut_clips_dagster.storage.session_table import SessionTable, checked, comment_of
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.storage.table_versions import AsOf, Version, find_version, gone, load
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
@@ -126,7 +126,9 @@ def _register(
         return
     dataset = opened.to_pyarrow_dataset(schema=table.schema)
     with connection.cursor() as loading:  # into DuckDB's own memory, which has a limit: Arrow's has none
-        loading.register("arriving", pa.RecordBatchReader.from_batches(table.schema, dataset.to_batches()))
+        loading.register(
+            "arriving", pa.RecordBatchReader.from_batches(table.schema, map(checked, dataset.to_batches()))
+        )
         try:
             loading.execute(f"CREATE TABLE {table.name} AS SELECT * FROM arriving")  # noqa: S608 - our names
         except duckdb.Error as error:

@@ -12,13 +12,13 @@ import typer
 from dagster import DagsterInstance, RunsFilter
 from rich.table import Table
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
 from ut_clips_dagster.known_sessions import QueueProgress, queue_progress, told_as_no_session
-from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.settings import load_settings
@@ -55,15 +55,17 @@ class Status:
     """What is wrong with stored clips' files, in words; at most `MAX_LISTED`."""
 
 
-def read_status(instance: DagsterInstance | None, table: MetadataTable, store: Store) -> Status:
+def read_status(
+    instance: DagsterInstance | None, table: MetadataTable, store: Store, account: Account = DEFAULT
+) -> Status:
     """Status from Dagster's partitions and the metadata table; without Dagster from the archive's documents.
 
     Raises:
         StorageError: the archive cannot be read.
     """
-    sessions = sessions_of_instance(instance, table) if instance else sessions_of_archive(store, table)
+    sessions = sessions_of_instance(instance, table, account) if instance else sessions_of_archive(store, table)
     rows = table.read(columns=["session_id", "status", "listed", "size_bytes", "generation_attempts", "waited_s"])
-    explained = explain(instance, sessions, sessions.unfinished[:MAX_LISTED], table.unfinished())
+    explained = explain(instance, sessions, sessions.unfinished[:MAX_LISTED], table.unfinished(), account)
     return Status(
         archive=store.uri,
         dagster=instance is not None,
@@ -71,7 +73,7 @@ def read_status(instance: DagsterInstance | None, table: MetadataTable, store: S
         archived=len(sessions.known) - len(sessions.unfinished),
         unfinished=len(sessions.unfinished),
         in_flight=len(sessions.in_flight.intersection(sessions.unfinished)),
-        queue=_queue(instance),
+        queue=_queue(instance, account),
         clips={str(status): int(count) for status, count in rows["status"].value_counts().items()},
         size_bytes=int(rows["size_bytes"].fillna(0).sum()),
         rest=plan_for(sessions.listed, rows, sessions.unfinished, transcripts_ahead(table, sessions.unfinished)),
@@ -87,11 +89,11 @@ def media_problems(table: MediaTable) -> tuple[str, ...]:
     return tuple(f"Session {row.session_id}: clip {row.clip_uuid}: {row.problem}" for row in rows)
 
 
-def _queue(instance: DagsterInstance | None) -> QueueProgress:
+def _queue(instance: DagsterInstance | None, account: Account) -> QueueProgress:
     if instance is None:
         return QueueProgress((), 0, 0)
     runs = instance.get_runs(RunsFilter(statuses=IN_FLIGHT))
-    return queue_progress(runs, instance.get_dynamic_partitions(SESSIONS))
+    return queue_progress(runs, instance.get_dynamic_partitions(account.partitions), account)
 
 
 def plan_for(listed: AbstractSet[str], rows: pd.DataFrame, wanted: Sequence[str], transcripts: int = 0) -> Plan:
@@ -115,9 +117,10 @@ def transcripts_ahead(table: MetadataTable, unfinished: Sequence[str]) -> int:
 
 def print_status(*, as_json: bool) -> bool:
     """Print the status as tables, or as one JSON object; True when no session is unfinished."""
-    root = load_settings(api=False).archive  # first: a wrong setting is told before Dagster is opened
+    settings = load_settings(api=False)  # first: a wrong setting is told before Dagster is opened
+    root = settings.archive
     with existing_instance() as instance:
-        status = read_status(instance, MetadataTable.of_archive(root), store_of(root))
+        status = read_status(instance, MetadataTable.of_archive(root), store_of(root), Account.of(settings))
     if as_json:
         typer.echo(json.dumps(asdict(status), indent=1))
     else:
@@ -148,12 +151,19 @@ def _print(status: Status) -> None:
         say(f"  {session.reason}")
         for clip in session.clips:
             say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
+    _more(status.unfinished, "sessions")
     for key in status.no_sessions[:MAX_SHOWN]:
         say(told_as_no_session(key))
+    if status.media_problems:
+        console.print("Stored, but something is wrong with the file:")
     for problem in status.media_problems[:MAX_SHOWN]:
-        say(problem)
-    if status.unfinished > MAX_SHOWN:
-        console.print(f"… and {status.unfinished - MAX_SHOWN:,} more; --json lists up to {MAX_LISTED}.")
+        say(f"  {problem}")
+    _more(len(status.media_problems), "clips")
+
+
+def _more(number: int, what: str) -> None:
+    if number > MAX_SHOWN:
+        console.print(f"… and {number - MAX_SHOWN:,} more {what}; --json lists up to {MAX_LISTED}.")
 
 
 def _state(session: UnfinishedSession) -> str:
@@ -170,16 +180,19 @@ def _state(session: UnfinishedSession) -> str:
 
 def print_plan(new: int | None, *, as_json: bool) -> None:
     """Print what archiving all that is unfinished, or so many new sessions, will cost."""
-    root = load_settings(api=False).archive
+    settings = load_settings(api=False)
+    root, account = settings.archive, Account.of(settings)
     table = MetadataTable.of_archive(root)
     rows = table.read(columns=["session_id", "status", "listed", "generation_attempts", "waited_s"])
     with existing_instance() as instance:
-        sessions = sessions_of_instance(instance, table) if instance else sessions_of_archive(store_of(root), table)
+        sessions = (
+            sessions_of_instance(instance, table, account) if instance else sessions_of_archive(store_of(root), table)
+        )
     if new is None:
         wanted: Sequence[str] = sessions.unfinished
         transcripts = transcripts_ahead(table, wanted)
     else:
         wanted = [f"new {number}" for number in range(new)]
-        transcripts = new if load_settings(api=False).transcripts else 0
+        transcripts = new if settings.transcripts else 0
     answer = plan_for(sessions.listed, rows, wanted, transcripts)
     typer.echo(json.dumps(asdict(answer)) if as_json else str(answer))

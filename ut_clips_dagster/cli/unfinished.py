@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
+from dagster import AssetRecordsFilter, DagsterInstance
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.records import SESSIONS as DOCUMENTS
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.errors import StorageError
@@ -23,7 +24,6 @@ from ut_clips_dagster.known_sessions import (
     sessions_in_flight,
     unfinished_sessions,
 )
-from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
@@ -76,20 +76,20 @@ class Sessions:
     """Partition keys that are no session's."""
 
 
-def sessions_of_instance(instance: DagsterInstance, table: MetadataTable) -> Sessions:
+def sessions_of_instance(instance: DagsterInstance, table: MetadataTable, account: Account = DEFAULT) -> Sessions:
     """What Dagster knows.
 
     Raises:
         StorageError: the archive that it knows of is not there.
     """
-    check_archive_is_there(instance, table)
-    order = instance.get_dynamic_partitions(SESSIONS)
-    found_only = sorted(materialized_sessions(instance, USERTESTING_SESSIONS).difference(order))
+    check_archive_is_there(instance, table, account)
+    order = instance.get_dynamic_partitions(account.partitions)
+    found_only = sorted(materialized_sessions(instance, USERTESTING_SESSIONS, account).difference(order))
     return Sessions(
         known=frozenset([*filter(is_uuid, order), *found_only]),
-        unfinished=(*unfinished_sessions(instance, table, order), *found_only),
-        listed=frozenset(materialized_sessions(instance, CLIP_LIST)),
-        in_flight=frozenset(sessions_in_flight(instance, order)),
+        unfinished=(*unfinished_sessions(instance, table, order, account), *found_only),
+        listed=frozenset(materialized_sessions(instance, CLIP_LIST, account)),
+        in_flight=frozenset(sessions_in_flight(instance, order, account=account)),
         without_partition=frozenset(found_only),
         no_sessions=tuple(no_sessions(order)),
     )
@@ -116,7 +116,11 @@ def sessions_of_archive(store: Store, table: MetadataTable) -> Sessions:
 
 
 def explain(
-    instance: DagsterInstance | None, sessions: Sessions, wanted: Sequence[str], rows: pd.DataFrame
+    instance: DagsterInstance | None,
+    sessions: Sessions,
+    wanted: Sequence[str],
+    rows: pd.DataFrame,
+    account: Account = DEFAULT,
 ) -> Iterator[UnfinishedSession]:
     """Why each of these sessions is unfinished, and when it is tried again.
 
@@ -125,10 +129,11 @@ def explain(
         sessions: see `sessions_of_instance`.
         wanted: those to explain.
         rows: `MetadataTable.unfinished`.
+        account: whose sessions.
     """
     by_session = {str(key): group for key, group in rows.groupby("session_id")}
-    reasons = reasons_of(instance, [s for s in wanted if s not in by_session]) if instance else {}
-    tries = tries_of(instance) if instance and wanted else None
+    reasons = reasons_of(instance, [s for s in wanted if s not in by_session], account) if instance else {}
+    tries = tries_of(instance, account) if instance and wanted else None
     for session_id in wanted:
         clips = tuple(
             UnfinishedClip(str(row.clip_uuid or "of unknown ID"), str(row.status), str(row.error))
@@ -147,12 +152,12 @@ def explain(
         )
 
 
-def reasons_of(instance: DagsterInstance, session_ids: Sequence[str]) -> dict[str, str]:
+def reasons_of(instance: DagsterInstance, session_ids: Sequence[str], account: Account = DEFAULT) -> dict[str, str]:
     """What the last run that failed said of each session: its observation of the partition of `clip_files`."""
     found: dict[str, str] = {}
     for at in range(0, len(session_ids), KEYS_PER_QUERY):
         some = list(session_ids[at : at + KEYS_PER_QUERY])
-        filtered = AssetRecordsFilter(AssetKey(CLIP_FILES), asset_partitions=some)
+        filtered = AssetRecordsFilter(account.key(CLIP_FILES), asset_partitions=some)
         for record in instance.fetch_observations(filtered, KEYS_PER_QUERY * EVENTS_PER_KEY).records:  # newest first
             observation = record.asset_observation
             if observation and record.partition_key and "unfinished" in observation.metadata:
@@ -161,9 +166,9 @@ def reasons_of(instance: DagsterInstance, session_ids: Sequence[str]) -> dict[st
     return found
 
 
-def tries_of(instance: DagsterInstance) -> Mapping[str, Tries] | None:
+def tries_of(instance: DagsterInstance, account: Account = DEFAULT) -> Mapping[str, Tries] | None:
     """How often each unfinished session was tried again; None where the sensor never ran."""
-    cursor = cursor_of(sensor_states(instance).get("unfinished_sessions"))
+    cursor = cursor_of(sensor_states(instance, account).get("unfinished_sessions"))
     if not cursor:
         return None
     from ut_clips_dagster.sensors.unfinished_sessions import Cursor  # and the clients of the cloud: seconds
@@ -184,7 +189,7 @@ def _reason(sessions: Sessions, session_id: str, clips: Sequence[UnfinishedClip]
     if session_id in sessions.without_partition:
         return WITHOUT_PARTITION
     if clips:
-        return f"{len(clips)} of its listed clips are not stored"
+        return f"{len(clips)} of its listed clips {'is' if len(clips) == 1 else 'are'} not stored"
     if session_id in reasons:
         return reasons[session_id]
     return "listed, but not recorded as archived" if session_id in sessions.listed else NEVER_TRIED

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from ut_clips_dagster.errors import ClipsError, StorageError
@@ -129,6 +130,8 @@ class Index:
                 return changed
         except Timeout:
             return False
+        except pa.ArrowException as error:
+            raise StorageError(f"The tables cannot be read, see `ut-clips verify`: {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"The gallery's index in {self._directory} cannot be written: {error}") from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP
+from ut_clips_dagster.storage.session_table import TIMESTAMP, checked
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -42,13 +42,18 @@ class Kept:
 
 
 def kept_rows(source: Source, fragment: ds.Fragment, schema: pa.Schema) -> Iterator[list[Kept]]:
-    """The rows of one data file, batch by batch; rows that name no session or no clip are left out."""
+    """The rows of one data file, batch by batch; rows that name no session or no clip are left out.
+
+    Raises:
+        pa.ArrowException: the file is damaged.
+        OSError: it cannot be read.
+    """
     columns = ["session_id", "clip_uuid", *source.reads]
     batches = fragment.to_batches(
         schema=schema, columns=columns, batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1
     )
     for batch in batches:
-        named = (row for row in _rows(batch) if row["session_id"] and row["clip_uuid"])
+        named = (row for row in _rows(checked(batch)) if row["session_id"] and row["clip_uuid"])
         yield [_kept(row, source.values(row)) for row in named]
 
 

@@ -51,6 +51,7 @@ class Message:
     title: str
     body: str
     keys: frozenset[str]
+    well_again: bool
 
 
 def look(target: Target, findings: Sequence[Finding], now: datetime) -> Target:
@@ -80,7 +81,7 @@ def message(target: Target, findings: Sequence[Finding], archive: str, now: date
     if not new:
         parts.append(f"{left} other findings remain: `ut-clips health`." if left else "All is well.")
     title = f"ut-clips: {'not well' if new else 'well again'} ({archive})"
-    return Message(title, "\n\n".join(parts), frozenset([*(f.key for f in new), *gone]))
+    return Message(title, "\n\n".join(parts), frozenset([*(f.key for f in new), *gone]), well_again=not new)
 
 
 def delivered(target: Target, keys: frozenset[str]) -> Target:

@@ -94,7 +94,8 @@ def deliver(url: str, message: Message) -> bool:
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs URLs, and they hold tokens
     receiver = apprise.Apprise()
-    return bool(receiver.add(url) and receiver.notify(body=message.body, title=message.title))
+    kind = apprise.NotifyType.SUCCESS if message.well_again else apprise.NotifyType.FAILURE  # a colour, a severity
+    return bool(receiver.add(url) and receiver.notify(body=message.body, title=message.title, notify_type=kind))
 
 
 def check_urls(urls: Sequence[str]) -> None:

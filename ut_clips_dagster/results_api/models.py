@@ -219,10 +219,10 @@ def now_utc() -> datetime:
 
 
 def reason_of(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value: that may be a secret."""
-    detail = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    """The first thing that is wrong, without the value, unless it is null: that may be a secret."""
+    detail = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
-    what = detail["msg"].removeprefix("Value error, ")[:200]
+    what = detail["msg"].removeprefix("Value error, ")[:200] + (", and is null" if detail["input"] is None else "")
     return f"{where}: {what}" if where else what
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import AssetMaterialization, DagsterInstance, DagsterRunStatus, RunsFilter
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
 from ut_clips_dagster.archive.session_work import SessionResult
@@ -21,7 +22,7 @@ MAX_SHOWN_PER_TICK = 50
 ENDED_BADLY = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
 
-def shown_failed(instance: DagsterInstance, since: datetime | None) -> set[str]:
+def shown_failed(instance: DagsterInstance, since: datetime | None, account: Account = DEFAULT) -> set[str]:
     """Sessions that a run was to materialize and did not; looked for only when runs ended badly since.
 
     Dagster shows them as failed, or as they were before if the run was cancelled, also where an earlier run had
@@ -34,7 +35,7 @@ def shown_failed(instance: DagsterInstance, since: datetime | None) -> set[str]:
         session_id
         for name in (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
         for session_id in storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-            AssetKey(name)
+            account.key(name)
         )
     }
 
@@ -65,7 +66,7 @@ def finished_events(archive: ArchiveResource, doubtful: Sequence[str]) -> tuple[
         rows = int(numbers.get(record.session_id, 0))
         result = SessionResult(record.session_id, record, rows, None, from_documents=True)
         events += [
-            AssetMaterialization(AssetKey(name), partition=record.session_id, metadata=metadata)
+            AssetMaterialization(archive.account.key(name), partition=record.session_id, metadata=metadata)
             for name, metadata in event_metadata(result, uri, archive.gallery_url).items()
         ]
     return {record.session_id for record in finished}, events

@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dagster import (
-    AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
-    DefaultSensorStatus,
     RunRequest,
     RunsFilter,
     SensorDefinition,
@@ -19,9 +17,9 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.assets.follow_on import BATCH, FollowOn
 from ut_clips_dagster.known_sessions import sessions_in_flight
-from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.run_queue import IN_FLIGHT
@@ -63,17 +61,17 @@ class Cursor(BaseModel):
 
 
 def new_events(
-    instance: DagsterInstance, assets: Sequence[str], since: Mapping[str, int]
+    instance: DagsterInstance, assets: Sequence[str], since: Mapping[str, int], account: Account = DEFAULT
 ) -> tuple[dict[str, int], set[str]]:
     """Up to which event of each asset was looked, and the sessions of those after `since`."""
     heads: dict[str, int] = {}
     sessions: set[str] = set()
     for asset in assets:
         if asset not in since:
-            newest = instance.fetch_materializations(AssetKey.from_user_string(asset), 1).records
+            newest = instance.fetch_materializations(account.key(asset), 1).records
             heads[asset] = newest[0].storage_id if newest else 0
             continue
-        filtered = AssetRecordsFilter(AssetKey.from_user_string(asset), after_storage_id=since[asset])
+        filtered = AssetRecordsFilter(account.key(asset), after_storage_id=since[asset])
         records = instance.fetch_materializations(filtered, MAX_EVENTS_PER_TICK, ascending=True).records
         heads[asset] = records[-1].storage_id if records else since[asset]
         sessions.update(record.partition_key for record in records if record.partition_key)
@@ -128,31 +126,36 @@ def most_runs(known: int) -> int:
 
 def follow_on_sensor(follow_on: FollowOn, job: UnresolvedAssetJobDefinition) -> SensorDefinition:
     """The sensor of one such asset; it sends no request to the API."""
-    after = " and ".join(follow_on.after)
+    account, after = follow_on.account, " and ".join(follow_on.after)
 
     @sensor(
         name=follow_on.sensor_name,
         job=job,
         minimum_interval_seconds=INTERVAL_S,
-        default_status=DefaultSensorStatus.RUNNING,
+        default_status=account.sensor_status,
+        required_resource_keys={account.named(ARCHIVE)},
         description=f"Requests {follow_on.name} after {after}, and bit by bit of older sessions.",
     )
-    def tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
+    def tick(context: SensorEvaluationContext, **_: object) -> SensorResult:
+        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
         before, now = Cursor.read(context.cursor), now_utc()
         waiting = RunsFilter(job_name=follow_on.job_name, statuses=IN_FLIGHT)
         if context.instance.get_runs_count(waiting) >= MAX_RUNS_WAITING:
             return SensorResult(skip_reason="Enough runs wait already.", cursor=before.model_dump_json())
-        heads, touched = new_events(context.instance, follow_on.after, before.events)
+        if follow_on.waits(context.instance, account):  # a run that left sessions to a later one shows in no event
+            cursor = before.model_copy(update={"position": before.position or 0})
+            return SensorResult(skip_reason="Clips come first.", cursor=cursor.model_dump_json())
+        heads, touched = new_events(context.instance, follow_on.after, before.events, account)
         cursor = before.model_copy(update={"events": heads})
         if cursor.looked_at is None or now - cursor.looked_at >= follow_on.look_again:
             cursor = cursor.model_copy(update={"position": cursor.position or 0})
         if not touched and cursor.position is None:
             return SensorResult(skip_reason="No new event.", cursor=cursor.model_dump_json())
-        order = context.instance.get_dynamic_partitions(SESSIONS)
+        order = context.instance.get_dynamic_partitions(account.partitions)
         known = set(order)
         lacking = follow_on.lacking(archive, sorted(touched)) & known if touched else set()
         everything = None if cursor.position is None else follow_on.lacking(archive, None) & known
-        in_flight = sessions_in_flight(context.instance, order, follow_on.job_name)
+        in_flight = sessions_in_flight(context.instance, order, follow_on.job_name, account)
         cursor, requests = plan_tick(cursor, order, lacking, everything, in_flight, now, follow_on.batch)
         if not requests:
             reason = f"{len(lacking | (everything or set()))} sessions lack it, none is due."

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
+from dagster import SensorDefinition, SensorEvaluationContext, SkipReason, sensor
 from pydantic import SecretStr
 
+from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.health.delivery import AlertMemory, send
 from ut_clips_dagster.health.findings import Limits, judge
 from ut_clips_dagster.health_facts import gather
@@ -16,20 +17,24 @@ from ut_clips_dagster.sensors.outcomes import TickError, failing_visibly
 INTERVAL_S = 60
 
 
-def health_alerts_sensor(alert_urls: Sequence[SecretStr], test_ids: Sequence[str]) -> SensorDefinition:
+def health_alerts_sensor(
+    alert_urls: Sequence[SecretStr], test_ids: Sequence[str], account: Account = DEFAULT
+) -> SensorDefinition:
     """The sensor; it sends no request to the API. That its daemon is dead only `ut-clips health --alert` can tell."""
 
     @sensor(
-        name="health_alerts",
+        name=account.named("health_alerts"),
         minimum_interval_seconds=INTERVAL_S,
-        default_status=DefaultSensorStatus.RUNNING,
+        default_status=account.sensor_status,
+        required_resource_keys={account.named(ARCHIVE)},
         description="Sends one message to UT_CLIPS_ALERT_URLS when something is not well, and one when it is again.",
     )
     @failing_visibly()
-    def health_alerts(context: SensorEvaluationContext, archive: ArchiveResource) -> SkipReason:
+    def health_alerts(context: SensorEvaluationContext, **_: object) -> SkipReason:
+        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
         store = archive.store()
         home = Path(context.instance.root_directory)
-        facts = gather(store, archive.table(), test_ids, context.instance, home, now_utc())
+        facts = gather(store, archive.table(), test_ids, context.instance, home, now_utc(), account)
         findings = judge(facts, Limits())
         urls = [url.get_secret_value() for url in alert_urls]
         failed = send(AlertMemory(store), urls, findings, facts.archive, facts.now)

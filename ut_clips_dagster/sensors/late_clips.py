@@ -5,10 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from dagster import (
-    AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
-    DefaultSensorStatus,
     RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
@@ -18,6 +16,7 @@ from dagster import (
 from dagster._core.storage.tags import PRIORITY_TAG
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.relisting import next_relist
@@ -29,7 +28,6 @@ from ut_clips_dagster.known_sessions import (
     relist_config,
     sessions_in_flight,
 )
-from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, is_uuid, now_utc
 from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
@@ -37,7 +35,7 @@ from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 
 PRIORITY = -3
-TAGS = {PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips", BATCH_TAG: AT_WORK}
+TAGS = {PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips"}
 INTERVAL_S = 1800
 """Few runs of many sessions: a run costs Dagster's storage 0.3 MB, and the first of the times is an hour."""
 MAX_SESSIONS_PER_TICK = 60
@@ -141,15 +139,17 @@ def _read(records: SessionRecords, session_ids: Sequence[str]) -> Iterator[tuple
         yield session_id, None if isinstance(record, StorageError) else record
 
 
-def touched_sessions(instance: DagsterInstance, since: int | None) -> tuple[int | None, list[str]]:
+def touched_sessions(
+    instance: DagsterInstance, since: int | None, account: Account = DEFAULT
+) -> tuple[int | None, list[str]]:
     """The newest event of `clip_list` up to which was looked, and the sessions of those after `since`.
 
     A run logs sessions that were complete before it begins; so of a killed one there is an event, too.
     """
     if since is None:
-        newest = instance.fetch_materializations(AssetKey(CLIP_LIST), 1).records
+        newest = instance.fetch_materializations(account.key(CLIP_LIST), 1).records
         return (newest[0].storage_id if newest else 0), []
-    filtered = AssetRecordsFilter(AssetKey(CLIP_LIST), after_storage_id=since)
+    filtered = AssetRecordsFilter(account.key(CLIP_LIST), after_storage_id=since)
     records = instance.fetch_materializations(filtered, MAX_READ_PER_TICK, ascending=True).records
     last = records[-1].storage_id if records else since
     return last, [record.partition_key for record in records if record.partition_key]
@@ -160,31 +160,35 @@ def _is_forgotten(record: SessionRecord) -> bool:
     return any(record.clip_files.problem_of(clip.clip_uuid) is None for clip in record.missing)
 
 
-def late_clips_sensor() -> SensorDefinition:
+def late_clips_sensor(account: Account = DEFAULT) -> SensorDefinition:
     """The sensor; it sends no request itself, and asks for one run a tick, of few enough sessions to leave budget."""
 
     @sensor(
-        name="late_clips",
-        job_name=RELIST,
+        name=account.named("late_clips"),
+        job_name=account.named(RELIST),
         minimum_interval_seconds=INTERVAL_S,
-        default_status=DefaultSensorStatus.RUNNING,
+        default_status=account.sensor_status,
+        required_resource_keys={account.named(ARCHIVE)},
         description="Lists sessions again 1 h, 1 d, 3 d, 7 d, 14 d, 30 d after their end: new, edited, deleted clips.",
     )
     @failing_visibly()
-    def late_clips(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
-        check_archive_is_there(context.instance, archive.table())
-        order = context.instance.get_dynamic_partitions(SESSIONS)
-        in_flight = sessions_in_flight(context.instance, order)
+    def late_clips(context: SensorEvaluationContext, **_: object) -> SensorResult:
+        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
+        check_archive_is_there(context.instance, archive.table(), account)
+        order = context.instance.get_dynamic_partitions(account.partitions)
+        in_flight = sessions_in_flight(context.instance, order, account=account)
         session_ids = [key for key in order if is_uuid(key)]
         before = Cursor.read(context.cursor)
-        event, touched = touched_sessions(context.instance, before.event)
+        event, touched = touched_sessions(context.instance, before.event, account)
         cursor, wanted = plan_relists(before, session_ids, archive.records(), in_flight, now_utc(), touched)
         cursor = cursor.model_copy(update={"event": event})
         if not wanted:
             reason = f"No session is due; {len(cursor.due)} will be."
             return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
         return SensorResult(
-            run_requests=[RunRequest(run_config=relist_config(wanted), tags=TAGS)],
+            run_requests=[
+                RunRequest(run_config=relist_config(wanted, account), tags={**TAGS, BATCH_TAG: account.named(AT_WORK)})
+            ],
             cursor=cursor.model_dump_json(),
         )
 

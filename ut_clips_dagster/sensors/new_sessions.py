@@ -10,7 +10,6 @@ from dagster import (
     AssetObservation,
     DagsterInstance,
     DagsterRunStatus,
-    DefaultSensorStatus,
     MetadataValue,
     RunsFilter,
     SensorDefinition,
@@ -21,12 +20,12 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ut_clips_dagster.account import ARCHIVE, ARCHIVE_JOB, DEFAULT, RESULTS_API, Account
 from ut_clips_dagster.archive.discovery import next_test
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.errors import DamagedDocumentError, ResultsApiError
 from ut_clips_dagster.known_sessions import USERTESTING_SESSIONS, check_archive_is_there
-from ut_clips_dagster.partitions import SESSIONS, sessions
 from ut_clips_dagster.plain_text import one_line
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
@@ -148,7 +147,9 @@ def malformed_now(before: Mapping[str, datetime], page: SessionPage, now: dateti
     return dict(list(names.items())[-MAX_MALFORMED:])
 
 
-def malformed_events(test_id: str, before: Mapping[str, datetime], page: SessionPage) -> list[AssetObservation]:
+def malformed_events(
+    test_id: str, before: Mapping[str, datetime], page: SessionPage, account: Account = DEFAULT
+) -> list[AssetObservation]:
     """One event that names what is malformed, when there is some that was not the last time: not one a tick."""
     if all((entry.uuid or entry.reason) in before for entry in page.malformed):
         return []
@@ -158,7 +159,7 @@ def malformed_events(test_id: str, before: Mapping[str, datetime], page: Session
         "malformed": len(page.malformed),
         "reasons": MetadataValue.json(reasons),
     }
-    return [AssetObservation(USERTESTING_SESSIONS, metadata=metadata)]
+    return [AssetObservation(account.key(USERTESTING_SESSIONS), metadata=metadata)]
 
 
 def told_malformed(malformed: Mapping[str, object], page: SessionPage) -> str:
@@ -170,7 +171,7 @@ def told_malformed(malformed: Mapping[str, object], page: SessionPage) -> str:
 
 
 def take_sessions(
-    records: SessionRecords, test_id: str, unknown: Sequence[SessionSummary]
+    records: SessionRecords, test_id: str, unknown: Sequence[SessionSummary], account: Account = DEFAULT
 ) -> list[AssetMaterialization]:
     """Write `session.json` of each new session, then make its event."""
     events = []
@@ -194,13 +195,15 @@ def take_sessions(
             "started_at": summary.start_time.isoformat(),
             "finished_at": summary.finish_time.isoformat() if summary.finish_time else "unknown",
         }
-        events.append(AssetMaterialization(USERTESTING_SESSIONS, partition=summary.session_id, metadata=metadata))
+        key = account.key(USERTESTING_SESSIONS)
+        events.append(AssetMaterialization(key, partition=summary.session_id, metadata=metadata))
     return events
 
 
-def enough_queued(instance: DagsterInstance) -> bool:
+def enough_queued(instance: DagsterInstance, account: Account = DEFAULT) -> bool:
     """Whether new sessions wait for their runs already: a request would take from the budget that these wait for."""
-    queued = RunsFilter(statuses=[DagsterRunStatus.QUEUED], tags={REASON_TAG: REASON})
+    job = account.named(ARCHIVE_JOB)
+    queued = RunsFilter(job_name=job, statuses=[DagsterRunStatus.QUEUED], tags={REASON_TAG: REASON})
     return instance.get_runs_count(queued) >= ENOUGH_QUEUED
 
 
@@ -212,8 +215,9 @@ def find_sessions(
     Raises:
         ClipsError: a person has to know why not.
     """
-    check_archive_is_there(context.instance, archive.table())
-    if enough_queued(context.instance):
+    account = archive.account
+    check_archive_is_there(context.instance, archive.table(), account)
+    if enough_queued(context.instance, account):
         reason = "Runs of new sessions are queued; asked again when fewer are."
         return SensorResult(skip_reason=reason, cursor=context.cursor)
     cursor = Cursor.read(context.cursor)
@@ -227,16 +231,16 @@ def find_sessions(
             page = client.list_sessions(test_id, offset=state.offset)
     except ResultsApiError as error:
         document = discoveries.failed(test_id, error)
-        reason = why_unread(document, archiving=is_archiving(context.instance), now=now_utc())
+        reason = why_unread(document, archiving=is_archiving(context.instance, account), now=now_utc())
         return SensorResult(skip_reason=reason, cursor=context.cursor)
-    known = set(context.instance.get_dynamic_partitions(SESSIONS))
+    known = set(context.instance.get_dynamic_partitions(account.partitions))
     unknown = list({s.session_id: s for s in page.sessions if s.session_id not in known}.values())
     taken = unknown[: most_new(len(known))]
-    events: list[AssetMaterialization | AssetObservation] = [*take_sessions(archive.records(), test_id, taken)]
+    events: list[AssetMaterialization | AssetObservation] = [*take_sessions(archive.records(), test_id, taken, account)]
     following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
     total = page.meta.pagination.total_count
     discoveries.succeeded(test_id, page.entries if total is None else total, len(following.malformed))
-    events += malformed_events(test_id, state.malformed, page)
+    events += malformed_events(test_id, state.malformed, page, account)
     told = told_malformed(following.malformed, page)
     if told:
         context.log.warning(f"Test {test_id}:{told}")
@@ -252,30 +256,33 @@ def find_sessions(
         return SensorResult(skip_reason=reason, asset_events=events, cursor=kept)
     keys = [s.session_id for s in taken]
     return SensorResult(
-        run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, REASON)),
-        dynamic_partitions_requests=[sessions.build_add_request(keys)],
+        run_requests=list(run_requests(keys, keys, batch_size, PRIORITY, REASON, account=account)),
+        dynamic_partitions_requests=[account.sessions.build_add_request(keys)],
         asset_events=events,
         cursor=kept,
     )
 
 
-def new_sessions_sensor(job: UnresolvedAssetJobDefinition, interval_s: int, batch_size: int) -> SensorDefinition:
+def new_sessions_sensor(
+    job: UnresolvedAssetJobDefinition, interval_s: int, batch_size: int, account: Account = DEFAULT
+) -> SensorDefinition:
     """The sensor; one session-list request a tick, round-robin over the tests, never waiting for budget.
 
     A tick fails when access is lost, or when nothing was read of a test for an hour; before that it is skipped.
     """
+    resources = [account.named(key) for key in (RESULTS_API, ARCHIVE)]
 
     @sensor(
-        name="new_sessions",
+        name=account.named("new_sessions"),
         job=job,
         minimum_interval_seconds=interval_s,
-        default_status=DefaultSensorStatus.RUNNING,
+        default_status=account.sensor_status,
+        required_resource_keys=set(resources),
         description="Finds sessions at UserTesting, adds a partition for each and requests runs in batches.",
     )
     @failing_visibly()
-    def new_sessions(
-        context: SensorEvaluationContext, results_api: ResultsApiResource, archive: ArchiveResource
-    ) -> SensorResult:
+    def new_sessions(context: SensorEvaluationContext, **_: object) -> SensorResult:
+        results_api, archive = (getattr(context.resources, key) for key in resources)
         return find_sessions(context, results_api, archive, batch_size)
 
     return new_sessions

@@ -1,30 +1,49 @@
 """`old_runs`: prunes Dagster's storage a little every hour, so that it does not grow for ever."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
 
+from ut_clips_dagster.account import ARCHIVE_JOB, Account
+from ut_clips_dagster.known_sessions import RELIST
 from ut_clips_dagster.pruning import KEEP_DAYS, prune
 from ut_clips_dagster.results_api.models import now_utc
 
+NAME = "old_runs"
 INTERVAL_S = 3600
 FOR_S = 20.0
 """A tick may take 60 s. Some 200 runs go in this time."""
 
 
 def old_runs_sensor() -> SensorDefinition:
-    """The sensor: a schedule would add a run, and wait in the queue behind those that archive."""
+    """The sensor of an instance that is ours alone, on by default.
 
-    @sensor(
-        name="old_runs",
-        minimum_interval_seconds=INTERVAL_S,
-        default_status=DefaultSensorStatus.RUNNING,
-        description=(
-            f"Prunes runs of more than {KEEP_DAYS} days ago; what every partition shows stays. "
-            "To keep them for another time, stop this sensor and run `ut-clips prune --keep-days` from cron."
-        ),
+    A schedule would add a run, and wait in the queue behind those that archive.
+    """
+    description = (
+        f"Prunes runs of more than {KEEP_DAYS} days ago; what every partition shows stays. "
+        "To keep them for another time, stop this sensor and run `ut-clips prune --keep-days` from cron."
     )
+    return _sensor(NAME, description, DefaultSensorStatus.RUNNING)
+
+
+def old_runs_of_account_sensor(account: Account, follow_on_jobs: Sequence[str]) -> SensorDefinition:
+    """The sensor in a host's location: of the account's jobs only, and off until the host's people start it."""
+    description = (
+        f"Prunes this account's own runs of more than {KEEP_DAYS} days ago, and no other; what every partition shows "
+        "stays. Off until somebody starts it: how long runs are kept is for the location's people to say."
+    )
+    jobs = [account.named(ARCHIVE_JOB), account.named(RELIST), *follow_on_jobs]
+    return _sensor(account.named(NAME), description, DefaultSensorStatus.STOPPED, jobs)
+
+
+def _sensor(
+    name: str, description: str, status: DefaultSensorStatus, jobs: Sequence[str] | None = None
+) -> SensorDefinition:
+    @sensor(name=name, minimum_interval_seconds=INTERVAL_S, default_status=status, description=description)
     def old_runs(context: SensorEvaluationContext) -> SkipReason:
-        return SkipReason(str(prune(context.instance, now_utc() - timedelta(days=KEEP_DAYS), for_s=FOR_S)))
+        before = now_utc() - timedelta(days=KEEP_DAYS)
+        return SkipReason(str(prune(context.instance, before, for_s=FOR_S, jobs=jobs)))
 
     return old_runs

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from dagster import DagsterError, DagsterInstance, DagsterRunStatus, RunsFilter
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.discovery import LOST, OUTAGE_AFTER, DiscoveryDocument
 from ut_clips_dagster.archive.plan import duration
 from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.known_sessions import is_archiving as holds_sessions
 
 RUNNING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
@@ -32,9 +34,9 @@ def failing_visibly() -> Iterator[None]:
         raise TickError(str(error)) from None
 
 
-def is_archiving(instance: DagsterInstance) -> bool:
-    """Whether one of our own runs is in progress, and may have used the request budget."""
-    return bool(instance.get_run_ids(RunsFilter(statuses=RUNNING), limit=1))
+def is_archiving(instance: DagsterInstance, account: Account = DEFAULT) -> bool:
+    """Whether one of the account's own runs is in progress, and may have used the request budget."""
+    return any(holds_sessions(run, account) for run in instance.get_runs(RunsFilter(statuses=RUNNING)))
 
 
 def why_unread(document: DiscoveryDocument, *, archiving: bool, now: datetime) -> str:
@@ -45,10 +47,13 @@ def why_unread(document: DiscoveryDocument, *, archiving: bool, now: datetime) -
     """
     test = f"Test {document.test_id}"
     if document.kind in LOST:
-        raise TickError(
-            f"{test}: {document.problem}\nNo new session of this test is found until that is set right; the other "
-            "tests are still asked. `ut-clips check-settings` asks again."
+        what = (
+            "No new session is found until that is set right."
+            if document.kind == "credentials"
+            else "No new session of this test is found until that is set right; the other tests are still asked."
         )
+        told = f"{test}: {document.problem}\n{what} `ut-clips check-settings` asks again."
+        raise TickError(told) from None  # what was caught says the same again, below a second stack trace
     reason = _of_budget(archiving=archiving) if document.kind == "budget" else document.problem
     since = document.succeeded_at or document.first_asked_at
     if document.is_lost(now):
@@ -56,7 +61,7 @@ def why_unread(document: DiscoveryDocument, *, archiving: bool, now: datetime) -
         raise TickError(
             f"{test}: its sessions could not be read for {_rough(now - since)}{never}. The last reason: {reason}\n"
             "Nothing is lost: all sessions are found once it answers. `ut-clips health` says when it does."
-        )
+        ) from None
     return (
         f"{test}: {reason} Asked again when its turn comes; a failure once nothing was read for {_rough(OUTAGE_AFTER)}."
     )

@@ -11,13 +11,21 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
+from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 
 REASON_TAG = "ut_clips/reason"
 
 
 def run_requests(  # noqa: PLR0913 - a pure function of all it depends on
-    wanted: Iterable[str], order: Sequence[str], batch_size: int, priority: int, reason: str, *, in_turn: bool = True
+    wanted: Iterable[str],
+    order: Sequence[str],
+    batch_size: int,
+    priority: int,
+    reason: str,
+    *,
+    in_turn: bool = True,
+    account: Account = DEFAULT,
 ) -> Iterator[RunRequest]:
     """Runs for the wanted sessions.
 
@@ -30,8 +38,9 @@ def run_requests(  # noqa: PLR0913 - a pure function of all it depends on
         priority: `dagster/priority`; the larger goes first, and what a person launches has 0.
         reason: shown on the run, as the tag `ut_clips/reason`.
         in_turn: batches that ask the API run one at a time; False for what asks it nothing, or only what others leave.
+        account: whose sessions; each account has a budget of its own, and its batches a turn of their own.
     """
-    tags = {PRIORITY_TAG: str(priority), REASON_TAG: reason, **({BATCH_TAG: AT_WORK} if in_turn else {})}
+    tags = {PRIORITY_TAG: str(priority), REASON_TAG: reason, **({BATCH_TAG: account.named(AT_WORK)} if in_turn else {})}
     for piece in pieces(wanted, order, batch_size):
         if len(piece) == 1:
             yield RunRequest(partition_key=piece[0], tags=tags)

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from dagster import (
-    AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
-    DefaultSensorStatus,
+    EventLogRecord,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -17,15 +16,16 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.known_sessions import (
     CLIP_FILES,
+    COSTS_A_TRY,
     check_archive_is_there,
     no_sessions,
     sessions_in_flight,
     told_as_no_session,
     unfinished_sessions,
 )
-from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.run_queue import pass_over_silent
@@ -49,7 +49,9 @@ class Tries(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     retries: int = 0
-    """Runs that really tried it, and found something wrong."""
+    """Runs that really tried it, and found something wrong with the session itself."""
+    in_vain: int = 0
+    """Runs since then that could not try it: they were killed or never begun, or the API or the disk was gone."""
     since: UtcDatetime
     asked: bool = False
     """A run was requested `since`, and nobody has looked yet whether it tried."""
@@ -60,8 +62,13 @@ class Tries(BaseModel):
 
     @property
     def next_at(self) -> datetime | None:
-        """When the next retry is due; None when there is none left."""
-        return self.since + RETRY_AFTER[self.retries] if self.left else None
+        """When the next retry is due; None when there is none left.
+
+        One that was in vain is made up for after the first of the waiting times, from then on after the second.
+        """
+        if not self.left:
+            return None
+        return self.since + RETRY_AFTER[min(self.in_vain, 2) - 1 if self.in_vain else self.retries]
 
     @property
     def left(self) -> int:
@@ -109,8 +116,8 @@ def plan_retries(
         unfinished: sessions that are not done.
         in_flight: sessions that a run holds.
         now: the present moment.
-        tried: sessions whose requested run tried them and found something wrong. A run that could not begin, as its
-            code server or its machine was gone, says nothing of a session: it is requested again after the same time.
+        tried: sessions whose requested run tried them and found something wrong with them. A run that could not
+            begin, or that did not reach the API, says nothing of a session: it is requested again without end.
     """
     after: dict[str, Tries] = {}
     due: list[str] = []
@@ -123,55 +130,67 @@ def plan_retries(
                     continue
                 tries = Tries(retries=tries.retries, since=now)
         elif tries.asked:
-            tries = Tries(retries=tries.retries + (session_id in tried), since=now)
+            in_vain = 0 if session_id in tried else tries.in_vain + 1
+            tries = Tries(retries=tries.retries + (session_id in tried), in_vain=in_vain, since=now)
         elif tries.is_due(now) and len(due) < MAX_SESSIONS_PER_TICK:
             due.append(session_id)
-            tries = Tries(retries=tries.retries, since=now, asked=True)
+            tries = tries.model_copy(update={"since": now, "asked": True})
         after[session_id] = tries
     return after, due
 
 
-def tried_sessions(instance: DagsterInstance, asked: Mapping[str, Tries]) -> set[str]:
-    """Those that a run has reported as unfinished since it was requested: each report is an event of its own."""
+def tried_sessions(instance: DagsterInstance, asked: Mapping[str, Tries], account: Account = DEFAULT) -> set[str]:
+    """Those with which a run found something wrong since it was requested: each report is an event of its own."""
     if not asked:
         return set()
     since = min(tries.since for tries in asked.values()).timestamp()
-    filtered = AssetRecordsFilter(AssetKey(CLIP_FILES), asset_partitions=list(asked), after_timestamp=since)
+    filtered = AssetRecordsFilter(account.key(CLIP_FILES), asset_partitions=list(asked), after_timestamp=since)
     records = instance.fetch_observations(filtered, limit=10 * MAX_SESSIONS_PER_TICK).records
     return {
-        key for record in records if (key := record.partition_key) and record.timestamp >= asked[key].since.timestamp()
+        key
+        for record in records
+        if (key := record.partition_key) and record.timestamp >= asked[key].since.timestamp() and _costs_a_try(record)
     }
 
 
-def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: int) -> SensorDefinition:
+def _costs_a_try(record: EventLogRecord) -> bool:
+    metadata = record.asset_observation.metadata if record.asset_observation else {}
+    return COSTS_A_TRY not in metadata or bool(metadata[COSTS_A_TRY].value)
+
+
+def unfinished_sessions_sensor(
+    job: UnresolvedAssetJobDefinition, batch_size: int, account: Account = DEFAULT
+) -> SensorDefinition:
     """The sensor; it sends no request to the API."""
 
     @sensor(
-        name="unfinished_sessions",
+        name=account.named("unfinished_sessions"),
         job=job,
         minimum_interval_seconds=INTERVAL_S,
-        default_status=DefaultSensorStatus.RUNNING,
+        default_status=account.sensor_status,
+        required_resource_keys={account.named(ARCHIVE)},
         description=(
             "Tries missing and failed sessions again after 10 min, 1 h, 6 h and 24 h; then they stay failed. "
             "Shows as done what a run finished before it was killed."
         ),
     )
     @failing_visibly()
-    def unfinished_sessions_tick(context: SensorEvaluationContext, archive: ArchiveResource) -> SensorResult:
+    def unfinished_sessions_tick(context: SensorEvaluationContext, **_: object) -> SensorResult:
+        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
         instance, now = context.instance, now_utc()
-        check_archive_is_there(instance, archive.table())
-        for run_id in pass_over_silent(instance, now):
+        check_archive_is_there(instance, archive.table(), account)
+        for run_id in pass_over_silent(instance, now, account):
             context.log.warning(f"Run {run_id} tells nothing any more; the next batch does not wait for it.")
-        order = instance.get_dynamic_partitions(SESSIONS)
+        order = instance.get_dynamic_partitions(account.partitions)
         before = Cursor.read(context.cursor)
-        unfinished = unfinished_sessions(instance, archive.table(), order)
-        failed = shown_failed(instance, before.looked_at)
-        in_flight = sessions_in_flight(instance, order) if unfinished or failed else set()
+        unfinished = unfinished_sessions(instance, archive.table(), order, account)
+        failed = shown_failed(instance, before.looked_at, account)
+        in_flight = sessions_in_flight(instance, order, account=account) if unfinished or failed else set()
         doubtful = [s for s in order if s in failed.union(unfinished) and s not in in_flight]
         finished, events = finished_events(archive, doubtful)
         unfinished = [session_id for session_id in unfinished if session_id not in finished]
         landed = {session_id: before.sessions[session_id] for session_id in before.landed(in_flight)}
-        tried = tried_sessions(instance, landed)
+        tried = tried_sessions(instance, landed, account)
         after, due = plan_retries(before.sessions, unfinished, in_flight, now, tried)
         given_up = [s for s, tries in after.items() if not tries.left and s not in in_flight]
         cursor = Cursor(sessions=after, looked_at=before.looked_at if finished else now).model_dump_json()
@@ -181,7 +200,7 @@ def unfinished_sessions_sensor(job: UnresolvedAssetJobDefinition, batch_size: in
             reason += f" Materialize them by hand; the longest waiting is session {given_up[0]}. Why: ut-clips status."
         reason += "".join(f" {told_as_no_session(key)}" for key in no_sessions(order)[:MAX_KEYS_TOLD])
         return SensorResult(
-            run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session")),
+            run_requests=list(run_requests(due, order, batch_size, PRIORITY, "unfinished session", account=account)),
             skip_reason=None if due else reason,
             asset_events=events,
             cursor=cursor,

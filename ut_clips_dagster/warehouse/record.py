@@ -6,7 +6,7 @@ whoever publishes from wherever, and a dataset that is dropped is published anew
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -69,6 +69,11 @@ class Record:
             columns = ", ".join(field.name for field in SCHEMA)
             statements.append(f"INSERT INTO {table} ({columns}) VALUES {values}")  # noqa: S608 - literals, escaped
         return statements
+
+
+def staying(gone: Collection[str], there: Collection[str]) -> set[str]:
+    """When sessions are gone, one that is there: the others may be no partitions, and go with its publication."""
+    return {min(there)} if gone and there else set()
 
 
 def array(texts: Iterable[str]) -> str:

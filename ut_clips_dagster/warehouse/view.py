@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ut_clips_dagster.errors import WarehouseError
 from ut_clips_dagster.storage import clips_view
 from ut_clips_dagster.warehouse.dataset import Dataset
-from ut_clips_dagster.warehouse.record import Published, Record, array, literal
+from ut_clips_dagster.warehouse.publisher import MAX_SESSIONS
+from ut_clips_dagster.warehouse.record import Published, Record, array, literal, staying
 
 
 class View:
@@ -26,11 +27,15 @@ class View:
             WarehouseError: BigQuery cannot be asked.
         """
         shown, now = self._record.read(), self._to_show()
-        asked = set(session_ids) if session_ids is not None else now.keys() | shown.keys()
-        return {session for session in asked if now.get(session) != shown.get(session)}
+        if session_ids is not None:
+            return {session for session in session_ids if now.get(session) != shown.get(session)}
+        lacking = {session for session in now.keys() | shown.keys() if now.get(session) != shown.get(session)}
+        return lacking | staying(shown.keys() - now.keys(), now)
 
     def publish(self, session_ids: Sequence[str]) -> dict[str, Published]:
         """Create the view or bring it up to date, and count what it shows of these sessions.
+
+        Of sessions that are gone from all tables nothing is told any more.
 
         Raises:
             WarehouseError: BigQuery did not do it, or the view shows other than one row per clip.
@@ -53,6 +58,9 @@ class View:
                 f"The view {self._dataset.id_of(clips_view.VIEW)} does not show one row per clip of {len(wrong)} "
                 f"sessions, {wrong[0]} among them. They may be published at this moment; it is looked at again."
             )
+        gone = sorted(self._record.read().keys() - now.keys() - set(session_ids))
+        for start in range(0, len(gone), MAX_SESSIONS):
+            self._dataset.transaction(self._record.statements(gone[start : start + MAX_SESSIONS], {}))
         self._dataset.transaction(self._record.statements(session_ids, told))
         return {session: now.get(session, nothing) for session in session_ids}
 

@@ -15,7 +15,14 @@ from ut_clips_dagster.errors import WarehouseError
 from ut_clips_dagster.settings import placeholder_settings
 from ut_clips_dagster.warehouse.record import Published
 from ut_clips_dagster_tests.platform import TestPlatform
-from ut_clips_dagster_tests.warehouse.fixtures import bigquery_environment, bigquery_url, client, dataset_name
+from ut_clips_dagster_tests.warehouse.fixtures import (
+    bigquery_environment,
+    bigquery_url,
+    client,
+    dataset_name,
+    every_test,
+    with_installation,
+)
 
 __all__ = ["bigquery_environment", "bigquery_url", "client", "dataset_name"]
 NAMES = {"bigquery/clip_metadata", "bigquery/clip_media", "bigquery/clip_transcripts", "bigquery/clips"}
@@ -59,6 +66,8 @@ def test_sessions_are_published_a_batch_at_a_time_and_a_failed_batch_is_tried_on
     assert asked == [keys[1 : BATCH + 1], keys[BATCH + 1 :]]
 
 
+@every_test
+@with_installation
 def test_after_an_archiving_run_the_sensor_asks_for_its_sessions_and_their_rows_are_published(
     platform: TestPlatform, client: bigquery.Client, dataset_name: str
 ) -> None:
@@ -70,8 +79,10 @@ def test_after_an_archiving_run_the_sensor_asks_for_its_sessions_and_their_rows_
     definitions = platform.definitions
     wanted = {key for key in keys if platform.simulator.world.clips(key)}
     sensor = next(s for s in definitions.sensors or () if s.name == "follow_bigquery_clip_metadata")
-    context = build_sensor_context(platform.instance, definitions=definitions, resources={"archive": platform.archive})
-    assert sensor.evaluate_tick(context).run_requests
+    with build_sensor_context(
+        platform.instance, definitions=definitions, resources={"archive": platform.archive}
+    ) as context:
+        assert sensor.evaluate_tick(context).run_requests
     for name in ("clip_metadata", "clip_media", "clip_transcripts", "clips"):
         span = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
         run = definitions.resolve_job_def(f"make_bigquery_{name}").execute_in_process(

@@ -109,6 +109,10 @@ def test_a_session_that_fails_stops_no_other_and_changes_nothing_of_the_four(arc
     assert not run.success
     assert archived.materialized("clip_media") == set(keys) - {bad}
     assert archived.failed("clip_media") == {bad}
+    (check,) = checks(run)
+    assert check.description == (
+        f"All well in {len(keys) - 1} session(s).\n1 of {len(keys)} session(s) were not looked at in this run."
+    )
     (failure,) = [e.step_failure_data for e in run.all_events if e.is_step_failure]
     assert f"Session {bad}: sessions/{bad}/clip_media.json" in failure.user_failure_data.description
     assert f"ut-clips repair --session {bad}" in failure.user_failure_data.description

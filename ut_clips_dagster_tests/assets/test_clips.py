@@ -338,8 +338,6 @@ def test_with_a_gallery_a_session_is_linked_to_its_page_there(platform: TestPlat
     run = linked.run(keys[0], keys[-1] if sessions > 1 else None)
 
     for name in ("clip_files", "clip_metadata"):
-        for event in materializations(run, name):
-            assert (
-                event.materialization.metadata["gallery"].value == f"https://clips.example/sessions/{event.partition}"
-            )
+        pages = {each.partition: each.materialization.metadata["gallery"].value for each in materializations(run, name)}
+        assert pages == {key: f"https://clips.example/sessions/{key}" for key in keys}
     assert "gallery" not in materializations(run, "clip_list")[0].materialization.metadata

@@ -10,6 +10,7 @@ from dagster import AssetKey, DagsterRunStatus
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from dagster._core.test_utils import create_run_for_test
 
+from ut_clips_dagster.assets.session_transcripts import gives_way
 from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.definitions import JOB, build_definitions, follow_ons
 from ut_clips_dagster.settings import load_settings
@@ -79,9 +80,27 @@ def test_clips_come_first(platform: TestPlatform) -> None:
     assert run.success
     assert requests(platform) == 0
     assert platform.materialized(TRANSCRIPTS) == set()
+    (check,) = run.get_asset_check_evaluations()
+    assert check.description == f"{len(keys)} of {len(keys)} session(s) were not looked at in this run."
     platform.instance.report_run_canceled(archiving)
     assert make(platform, TRANSCRIPTS, keys[:1]).success
     assert platform.materialized(TRANSCRIPTS) == {keys[0]}
+
+
+def test_a_run_of_the_sensor_waits_for_a_gap_between_archiving_runs(platform: TestPlatform) -> None:
+    archiving = create_run_for_test(platform.instance, job_name=JOB, status=DagsterRunStatus.STARTED)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            platform.instance.report_run_canceled(archiving)
+
+    assert not gives_way(platform.instance, "this", 10.0, clock=lambda: sum(slept), sleep=sleep)
+    assert len(slept) == 3
+    create_run_for_test(platform.instance, job_name=JOB, status=DagsterRunStatus.STARTED)
+    assert gives_way(platform.instance, "this", 10.0, clock=lambda: sum(slept), sleep=sleep)
+    assert 9 <= sum(slept[3:]) <= 11
 
 
 def test_a_session_that_fails_fails_alone_and_touches_no_clip(platform: TestPlatform) -> None:

@@ -264,7 +264,7 @@ def test_plan_tells_what_new_sessions_will_cost() -> None:
 def test_transcripts_cost_what_plan_says_and_no_clip_waits_for_one(
     simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Saturated, at ten requests a minute: with transcripts and without, the clips' requests are the same ones."""
+    """With transcripts and without, all clips' requests come first; saturated, it is `benchmarks.transcripts`."""
 
     def asked() -> list[tuple[str, str | None, str | None]]:
         entries = simulator.requests.entries()

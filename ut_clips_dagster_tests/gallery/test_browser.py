@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from ut_clips_dagster.gallery import app
 from ut_clips_dagster.gallery.server import GalleryServer
@@ -125,6 +126,33 @@ def test_a_link_leads_to_a_clip_and_a_moment_and_is_copied(browser: Browser, gal
         assert copied == f"{gallery.url}/{clip_hash(NEWEST, CHECKOUT)}?t=5.5"
         page.keyboard.press("Escape")
         expect(page).to_have_url(f"{gallery.url}/")
+
+
+def test_a_link_into_a_search_opens_among_what_it_finds_however_late_that_comes(
+    browser: Browser, gallery: GalleryServer
+) -> None:
+    def late(route: Route) -> None:
+        time.sleep(0.5)  # the archive's state comes before, and the page asks anew
+        with suppress(Error):
+            route.continue_()
+
+    with visit(browser, gallery) as page:
+        page.route("**/api/search*", late)
+        page.goto(f"{gallery.url}/?q=page{clip_hash(NEWEST, CHECKOUT)}")
+        page.reload()
+        expect(page.locator("#position")).to_have_text("1 of 1")
+        expect(page.locator("#lines mark")).to_have_text("page")
+
+
+def test_a_clip_that_is_not_here_says_so_and_leads_to_the_others(browser: Browser, gallery: GalleryServer) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{gallery.url}/?token={TOKEN}{clip_hash(OLDER, CHECKOUT)}")
+        expect(page.locator("#player-title")).to_have_text("This clip is not here")
+        expect(page.locator("#previous")).to_be_disabled()
+        expect(page.locator("#close")).to_be_focused()
+        page.locator("#next").click()
+        expect(page.locator("#player-title")).to_have_text(CHECKOUT.name or "")
 
 
 def test_keys_lead_to_the_next_and_the_previous_clip_and_back_to_the_card(

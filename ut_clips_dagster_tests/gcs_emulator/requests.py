@@ -68,6 +68,10 @@ class RequestRecord:
     name: str  # the object's, or ""
     status: int | None
     fault: str | None = None
+    client: str = ""
+    """The address that it came from; and when it came and ended, in seconds since the epoch."""
+    began: float = 0.0
+    ended: float = 0.0
 
 
 class RequestLog(list[RequestRecord]):

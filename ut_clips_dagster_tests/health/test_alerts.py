@@ -111,6 +111,7 @@ def test_what_comes_and_goes_is_told_once_and_well_again_once_it_stays_away(
     for minute in range(60, 80):
         look(memory, minute, urls=[receiver.url])
     assert [m["title"].split(" (")[0] for m in receiver.messages] == ["ut-clips: not well", "ut-clips: well again"]
+    assert [m["type"] for m in receiver.messages] == ["failure", "success"]
 
 
 def test_another_finding_is_told_while_the_first_is_there(memory: AlertMemory, receiver: Receiver) -> None:

@@ -82,7 +82,7 @@ def test_a_clip_is_understood_where_the_sense_is_plain(changes: dict[str, Any], 
     [
         ({"uuid": "no UUID"}, "'no UUID' is not a UUID"),
         ({"uuid": ...}, "uuid: Field required"),
-        ({"name": None}, "name: Input should be a valid string"),
+        ({"name": None}, "name: Input should be a valid string, and is null"),
         ({"name": True}, "name: Input should be a valid string"),
         ({"name": "x" * 10_001}, "name: String should have at most 10000 characters"),
         ({"timeEndMs": None}, "timeEndMs: Input should be a valid integer"),

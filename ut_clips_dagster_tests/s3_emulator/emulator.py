@@ -42,13 +42,14 @@ CREDENTIALS = {
 
 
 class S3Emulator:
-    """moto or ministack with a gateway before it, on one loopback URL, for as long as the `with` block lasts.
+    """moto or ministack with a gateway before it, on one URL, for as long as the `with` block lasts.
 
-    Nothing in the environment changes: set `environment` yourself, or use the fixtures.
+    Nothing in the environment changes: set `environment` yourself, or use the fixtures. `host` is its address.
     """
 
-    def __init__(self, kind: Kind = "moto") -> None:
+    def __init__(self, kind: Kind = "moto", host: str = "127.0.0.1") -> None:
         self.kind = kind
+        self._host = host
         self.faults = Faults()
         self.requests = RequestLog()
         self.url = ""
@@ -129,8 +130,8 @@ class S3Emulator:
 
     def _start_gateway(self, stack: ExitStack) -> None:
         listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP))
-        listener.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.bind((self._host, 0))
+        self.url = f"http://{self._host}:{listener.getsockname()[1]}"
         servers: list[uvicorn.Server] = []
 
         async def serve() -> None:

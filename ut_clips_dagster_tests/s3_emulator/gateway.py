@@ -6,6 +6,7 @@ moto looks whether a condition is met, and then writes: of writers at the same t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from contextlib import nullcontext
 from datetime import datetime, timezone
@@ -42,7 +43,7 @@ class Gateway:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request, began = Request(scope, receive), time.time()
         operation, path = xml_operation(request), unquote(request.url.path)
         fault = self._faults.take("xml", operation, path)
         status: int | None = None
@@ -54,7 +55,11 @@ class Gateway:
             response = None
         name = object_name(request, "xml", b"")
         kind = None if fault is None else fault.kind
-        self._log.append(RequestRecord("xml", operation, request.method, path, query_of(request), name, status, kind))
+        client = request.client.host if request.client else ""
+        query = query_of(request)
+        self._log.append(
+            RequestRecord("xml", operation, request.method, path, query, name, status, kind, client, began, time.time())
+        )
         if response is None:
             await _cut(send)
         else:

@@ -11,6 +11,7 @@ from dagster import AssetKey, AssetMaterialization, DagsterRunStatus, RunRequest
 from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._core.test_utils import create_run_for_test
 
+from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.known_sessions import sessions_in_flight, sessions_of_unsuccessful_runs
 from ut_clips_dagster.sensors import follow_on
 from ut_clips_dagster.sensors.follow_on import BATCH, MAX_RUNS_WAITING, Cursor, most_runs, new_events, plan_tick
@@ -121,6 +122,15 @@ def test_the_sensor_requests_nothing_while_enough_runs_wait(archived: TestPlatfo
     waiting = tick(archived, "follow_clip_media")
     assert skip_reason(waiting) == "Enough runs wait already."
     assert Cursor.read(waiting.cursor) == Cursor()
+
+
+def test_while_clips_are_archived_no_transcript_is_requested_and_then_all_that_lack_one(archived: TestPlatform) -> None:
+    """Also where no event tells of them any more: a run that gave way ended without one."""
+    run = create_run_for_test(archived.instance, job_name=JOB, status=DagsterRunStatus.STARTED)
+    waiting = tick(archived, "follow_session_transcripts", DONE.model_dump_json())
+    assert skip_reason(waiting) == "Clips come first."
+    archived.instance.report_run_canceled(run)
+    assert tick(archived, "follow_session_transcripts", waiting.cursor).run_requests
 
 
 def test_a_waiting_run_of_what_follows_keeps_no_session_from_being_archived(platform: TestPlatform) -> None:

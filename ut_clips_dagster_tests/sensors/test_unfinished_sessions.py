@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
+import pytest
 from dagster import AssetKey, DagsterRunStatus
 
 from ut_clips_dagster.definitions import JOB
@@ -156,7 +158,7 @@ def test_only_a_run_that_found_something_wrong_counts_as_a_try() -> None:
 
     tries, due = plan_retries(asked, ["a", "b"], set(), later, tried=["a"])
 
-    assert tries == {"a": Tries(retries=1, since=later), "b": Tries(retries=0, since=later)}
+    assert tries == {"a": Tries(retries=1, since=later), "b": Tries(in_vain=1, since=later)}
     assert due == []
 
 
@@ -189,6 +191,53 @@ def test_a_session_that_every_run_finds_wrong_is_given_up_after_its_retries(plat
 
     assert Cursor.read(last.cursor).sessions[key].retries == len(RETRY_AFTER)
     assert key not in {request.partition_key for request in last.run_requests or ()}
+
+
+def test_only_what_is_wrong_with_a_session_itself_uses_up_its_retries(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not an outage, lost access or a broken network: then nothing is known of the session."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    retries = {
+        "server_error:operation=list_clips": 0,
+        "unauthorized:operation=list_clips": 0,
+        "forbidden:operation=list_clips": 0,
+        "reset:operation=get_clip": 0,
+        "server_error:operation=media": 0,
+        "short_body:operation=media": 0,
+        "not_found:operation=get_clip": 1,
+        "clip_error": 1,
+        "wrong_content_type": 1,
+        "html:operation=list_clips": 1,
+    }
+    keys = platform.add_partitions(platform.sessions()[: len(retries)])
+    for key, fault in zip(keys, retries, strict=True):
+        clip = platform.simulator.world.add_clip(key)
+        only = f"clip_uuid={clip.clip_uuid}" if "list_clips" not in fault else f"session_id={key}"
+        platform.simulator.faults.add(f"{fault}{',' if ':' in fault else ':'}{only}")
+    waiting = tick(platform, "unfinished_sessions").cursor
+    asked = tick(platform, "unfinished_sessions", long_ago(waiting))
+
+    platform.run(keys[0], keys[-1])
+
+    tries = Cursor.read(tick(platform, "unfinished_sessions", asked.cursor).cursor).sessions
+    assert {fault: tries[key].retries for key, fault in zip(keys, retries, strict=True)} == retries
+    assert all(each.in_vain == 1 - each.retries for each in tries.values())
+
+
+def test_a_retry_in_vain_is_made_up_for_soon_and_then_every_hour() -> None:
+    tries, now, waited = {"a": Tries(retries=3, since=NOW)}, NOW, []
+    for _ in range(400):
+        now += timedelta(minutes=10)
+        tries, due = plan_retries(tries, ["a"], set(), now)
+        waited += [now] * len(due)
+        if due:
+            tries, _ = plan_retries(tries, ["a"], set(), now)
+
+    gaps = [later - earlier for earlier, later in pairwise([NOW, *waited])]
+    assert gaps[:4] == [RETRY_AFTER[3], RETRY_AFTER[0], RETRY_AFTER[1], RETRY_AFTER[1]]
+    assert set(gaps[4:]) == {RETRY_AFTER[1]}
+    assert tries["a"].left == 1
 
 
 def test_what_a_killed_run_had_finished_is_shown_so_at_the_next_tick_without_a_request(platform: TestPlatform) -> None:

@@ -26,7 +26,9 @@ def test_clip_list_conforms_to_the_official_schema(
     bench: Callable[..., Any], conforms: Callable[[Any, str], None], official_headers: Callable[[httpx.Response], None]
 ) -> None:
     lab = bench(sessions=6, clips_total=30)
-    for session in lab.server.world.sessions():
+    sessions = lab.server.world.sessions()
+    assert len(sessions) == 6
+    for session in sessions:
         answer = lab.list_clips(session.session_id)
         conforms(answer.json(), "ClipsResponseDto")
         official_headers(answer)

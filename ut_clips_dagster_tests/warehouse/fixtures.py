@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 
@@ -11,12 +10,15 @@ from google.cloud import bigquery
 
 from ut_clips_dagster_tests.warehouse.emulator import PROJECT, running_emulator, service_account
 
+every_test = pytest.mark.long
+"""One test of BigQuery is enough for each commit."""
+with_installation = pytest.mark.timeout(900)
+"""Of the environment, on a loaded machine."""
+
 
 @pytest.fixture(scope="session")
 def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """One emulator for the whole session: its address, and a file with credentials."""
-    if not os.environ.get("UT_CLIPS_BIGQUERY_EMULATOR"):
-        pytest.skip("the emulator takes minutes and an environment of its own: UT_CLIPS_BIGQUERY_EMULATOR=1")
     with running_emulator() as url, service_account(tmp_path_factory.mktemp("credentials")) as path:
         yield url, str(path)
 

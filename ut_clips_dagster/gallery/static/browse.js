@@ -82,7 +82,12 @@ export class Browse {
     };
   }
 
-  async find() {
+  // A question that another one overtakes is answered when that one is: who waits for it finds the clips there.
+  find() {
+    return (this.latest = this.answer());
+  }
+
+  async answer() {
     this.address = location.search;
     const on = FILTERS.filter((name) => byId(name).value).length;
     byId("filters-on").hidden = !on;
@@ -98,7 +103,7 @@ export class Browse {
     } catch (error) {
       if (!(error instanceof Problem)) {
         if (error.name !== "AbortError") throw error;
-        return;
+        return this.latest;
       }
       this.found = null;
       this.clips = [];
@@ -110,6 +115,7 @@ export class Browse {
       else this.say("That did not work", error.message, ["Try again", () => this.find()]);
     }
     grid.removeAttribute("aria-busy");
+    return undefined;
   }
 
   show(found) {

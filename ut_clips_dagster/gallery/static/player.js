@@ -60,6 +60,8 @@ export class Player {
     byId("save").hidden = byId("copy").hidden = true;
     byId("transcript").hidden = true;
     byId("stage").replaceChildren(el("div", { class: "absent" }, icon("warn"), el("p", {}, error.message)));
+    this.place();
+    byId("close").focus();
   }
 
   show(clip, seconds, byPerson) {
