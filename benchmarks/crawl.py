@@ -7,7 +7,8 @@
 - processes: the same sessions by one, two and four `ut-clips archive`, in archives of their own.
 
 The simulator serves it in real time, or faster (`--time-scale`); below 20 s a window is too short for the start of a
-process. Requests that were answered 429 count. The bound is what the budget allows: the ideal requests, ten a window.
+process. Requests that were answered 429 count. Ideal are one for each page, session, clip and its link, and one for
+each transcript that was asked for meanwhile. The bound is what the budget allows: the ideal requests, ten a window.
 """
 
 from __future__ import annotations
@@ -92,14 +93,16 @@ def used_in_windows(requests: Sequence[LoggedRequest], window_s: float) -> list[
 
 
 def report(name: str, server: SimulatorServer, window_s: float, clips: int = CLIPS, sessions: int = SESSIONS) -> None:
-    requests, ideal = requests_of(server), 1 + sessions + 2 * clips
+    requests = requests_of(server)
+    transcripts = len({e.session_id for e in requests if e.operation is Operation.GET_TRANSCRIPT})
+    ideal = 1 + sessions + 2 * clips + transcripts
     media = [e.at for e in server.requests.entries(Operation.MEDIA)]
     took_s = (requests[-1].at - requests[0].at).total_seconds()
     bound_s = (ideal - 1) // LIMIT * window_s
     lists = sum(e.operation is Operation.LIST_SESSIONS for e in requests)
     print(
         f"{name}: {len(requests)} requests ({sum(e.status == 429 for e in requests)} answered 429, {lists} lists of "
-        f"sessions), requests/ideal {len(requests) / ideal:.3f}, time {took_s:.0f} s, "
+        f"sessions, {transcripts} transcripts), requests/ideal {len(requests) / ideal:.3f}, time {took_s:.0f} s, "
         f"time/bound {took_s / bound_s:.3f}, "
         f"first clip after {(min(media) - requests[0].at).total_seconds():.1f} s\n"
         f"    used of each window: {' '.join(map(str, used_in_windows(requests, window_s)))}",
