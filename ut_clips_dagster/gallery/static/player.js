@@ -90,7 +90,7 @@ export class Player {
       const src = `/captions/${clip.session_id}/${clip.clip_uuid}.vtt`;
       video.append(el("track", { kind: "captions", label: "Transcript", src }));
     }
-    video.addEventListener("loadedmetadata", () => seconds && (video.currentTime = seconds), { once: true });
+    video.addEventListener("loadedmetadata", () => (seconds ? (video.currentTime = seconds) : seconds === 0 && this.mark()), { once: true });
     video.addEventListener("timeupdate", () => this.mark());
     video.addEventListener("seeked", () => this.mark());
     video.addEventListener("error", () => this.video === video && byId("stage").replaceChildren(broken()));
