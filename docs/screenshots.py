@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -37,12 +38,14 @@ WAITS_MS = WAITS_S * 1000
 QUIET_MS = 3000
 MAX_BYTES = 200_000
 COLUMNS = 104
+SPINNER = re.compile("[\u2800-\u28ff]")
+"""A frame of one: without a terminal each is a line."""
 ARCHIVE = ["ut-clips", "archive"]
 UNFINISHED = 2
 WORD = "coupon"
 COMMANDS = (
     ["ut-clips", "status"],
-    ["ut-clips", "sql", f"select clip_name, duration_s, text from clips where text ilike '%{WORD}%' limit 3"],
+    ["ut-clips", "sql", f"select clip_name, duration_s, words from clips where text ilike '%{WORD}%' limit 3"],
     ["ut-clips", "verify"],
 )
 TERMINAL = """<style>
@@ -64,7 +67,7 @@ def run(words: list[str], settings: Mapping[str, str], folder: Path) -> str:
     ):  # links of this simulator live 45 s: too short on a busy machine
         return run(words, settings, folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return "".join(line for line in done.stdout.splitlines(keepends=True) if not SPINNER.search(line))
 
 
 @contextmanager
