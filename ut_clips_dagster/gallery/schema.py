@@ -45,7 +45,7 @@ create table transcripts (
 create table summary (content text not null);
 create table words (word text primary key) without rowid;
 -- without a copy of the text, positions and sizes: the smallest there is. Words are taken out by what was put in.
--- Lists of beginnings of three letters would double the time of a build: queries.py spells those out.
+-- With lists of beginnings of three letters a build takes a third longer: queries.py spells those out.
 create virtual table search using fts5(
     text, content='', detail=none, columnsize=0, prefix='1 2', tokenize="unicode61 remove_diacritics 2"
 );
