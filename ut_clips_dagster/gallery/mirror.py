@@ -23,6 +23,7 @@ DOCUMENT = f"""
 select c.id, c.session_id, c.study_uuid, c.name, c.description, c.status, c.listed,
        coalesce(m.has_audio_track, c.has_audio), t.lines
 {schema.JOINED}"""
+WORDS = "insert into search (rowid, text) values (?, ?)"
 OF_ONE = "session_id = ? and clip_uuid = ?"
 Progress = Callable[[int], None]
 """Told how many rows have been read since it was told last."""
@@ -67,16 +68,15 @@ def fill(db: sqlite3.Connection, tables: Sequence[Changes], progress: Progress) 
     """Put all rows into an empty index: rows first, then their words in the order of their numbers."""
     with transaction(db):
         for change in tables:
-            for batch in _batches(db, change):
-                for file, kept in batch[1]:
-                    _insert(db, change.source, file, kept)
-                progress(batch[0])
+            for file, batch in _batches(db, change):
+                _insert(db, change.source, file, batch)
+                progress(len(batch))
     db.executescript(schema.BY_FILE)
     with transaction(db):
-        for number, document in enumerate(db.execute(f"{DOCUMENT} order by c.id"), start=1):
-            db.execute("insert into search (rowid, text) values (?, ?)", (document[0], _text(document)))
-            if number % rows.BATCH_ROWS == 0:
-                progress(0)
+        documents = db.execute(f"{DOCUMENT} order by c.id")
+        while batch := documents.fetchmany(rows.BATCH_ROWS):
+            db.executemany(WORDS, ((document[0], _text(document)) for document in batch))
+            progress(0)
         db.execute("create virtual table temp.vocabulary using fts5vocab(main, search, 'row')")
         db.execute("insert or ignore into words select term from temp.vocabulary")
         _summarize(db)
@@ -87,17 +87,17 @@ def update(db: sqlite3.Connection, tables: Sequence[Changes], progress: Progress
     with transaction(db):
         db.execute("create temp table touched (session_id, clip_uuid, primary key (session_id, clip_uuid))")
         for change in tables:
-            for count, batch in _batches(db, change):
-                for file, kept in batch:
+            for file, batch in _batches(db, change):
+                for kept in batch:
                     _put(db, change.source, file, kept)
-                progress(count)
+                progress(len(batch))
         for change in tables:  # after the new files: a row that only moved to another file is no longer in the old one
             for file in change.gone:
                 _forget(db, change.source, file)
         for key in db.execute("select session_id, clip_uuid from touched").fetchall():
             if document := db.execute(f"{DOCUMENT} where c.session_id = ? and c.clip_uuid = ?", key).fetchone():
                 text = _text(document)
-                db.execute("insert into search (rowid, text) values (?, ?)", (document[0], text))
+                db.execute(WORDS, (document[0], text))
                 db.executemany("insert or ignore into words values (?)", [(word,) for word in set(words_of(text))])
         _summarize(db)
         db.execute("drop table touched")
@@ -117,11 +117,11 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _batches(db: sqlite3.Connection, change: Changes) -> Iterator[tuple[int, list[tuple[int, Kept]]]]:
+def _batches(db: sqlite3.Connection, change: Changes) -> Iterator[tuple[int, list[Kept]]]:
     for path, fragment in change.new.items():
         file = db.execute("insert into files (source, path) values (?, ?)", (change.source.name, path)).lastrowid or 0
         for batch in rows.kept_rows(change.source, fragment, change.schema):
-            yield len(batch), [(file, kept) for kept in batch]
+            yield file, batch
 
 
 def _put(db: sqlite3.Connection, source: Source, file: int, kept: Kept) -> None:
@@ -131,7 +131,7 @@ def _put(db: sqlite3.Connection, source: Source, file: int, kept: Kept) -> None:
         return  # as most rows of a file that was merged from others
     _touch(db, key)
     db.execute(f"delete from {source.name} where {OF_ONE}", key)
-    _insert(db, source, file, kept)
+    _insert(db, source, file, [kept])
 
 
 def _forget(db: sqlite3.Connection, source: Source, file: int) -> None:
@@ -149,15 +149,15 @@ def _touch(db: sqlite3.Connection, key: tuple[str, str]) -> None:
         db.execute("insert into search (search, rowid, text) values ('delete', ?, ?)", (document[0], _text(document)))
 
 
-def _insert(db: sqlite3.Connection, source: Source, file: int, kept: Kept) -> None:
+def _insert(db: sqlite3.Connection, source: Source, file: int, batch: Sequence[Kept]) -> None:
     names = ["session_id", "clip_uuid", "file", "digest", *source.keeps]
-    values = [kept.session_id, kept.clip_uuid, file, kept.digest, *kept.values]
+    values = ((kept.session_id, kept.clip_uuid, file, kept.digest, *kept.values) for kept in batch)
     if source is CLIPS:
-        of = dict(zip(source.keeps, kept.values, strict=True))
+        at_ms, start_ms = names.index("at_ms"), names.index("time_start_ms")
         names.append("id")
-        values.append(schema.id_for(db, of["at_ms"], of["time_start_ms"] or 0))
-    marks = ", ".join("?" * len(values))
-    db.execute(f"insert or ignore into {source.name} ({', '.join(names)}) values ({marks})", values)
+        values = ((*of, schema.id_for(db, of[at_ms], of[start_ms] or 0)) for of in values)
+    marks = ", ".join("?" * len(names))
+    db.executemany(f"insert or ignore into {source.name} ({', '.join(names)}) values ({marks})", values)
 
 
 def _text(document: tuple[Any, ...]) -> str:

@@ -15,9 +15,9 @@ PAGE = 48
 MAX_COUNTED = 1000
 """From there on it is "more than": counting a common word takes longer than finding it."""
 MAX_IN_SESSION = 2000
-SHORTEST_SPELT_OUT = 4
-MAX_SPELT_OUT = 100
-"""Words that stand in place of their beginning; of more the clips are fewer, and gathered fast enough."""
+SHORTEST_SPELT_OUT = 3
+MAX_SPELT_OUT = 500
+"""Words that stand in place of their beginning, at 4 ms; of more the index gathers all clips before it answers."""
 
 CLIP = f"""
 select c.*, m.duration_s, m.width, m.height, m.has_audio_track, m.poster_path, m.problem, t.times, t.lines

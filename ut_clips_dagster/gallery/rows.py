@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 BATCH_ROWS = 2048
-Row = Mapping[str, Any]
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Source:
     reads: tuple[str, ...]
     keeps: tuple[str, ...]
     """Columns of the index beside session_id, clip_uuid, file and digest."""
-    values: Callable[[Row], tuple[Any, ...]]
+    values: Callable[..., tuple[Any, ...]]
+    """Makes them of what is read, in its order."""
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A row to be kept; equal digests mean equal values."""
 
     session_id: str
@@ -53,22 +53,21 @@ def kept_rows(source: Source, fragment: ds.Fragment, schema: pa.Schema) -> Itera
         schema=schema, columns=columns, batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1
     )
     for batch in batches:
-        named = (row for row in _rows(checked(batch)) if row["session_id"] and row["clip_uuid"])
-        yield [_kept(row, source.values(row)) for row in named]
+        rows = zip(*map(_values, checked(batch).columns), strict=True)
+        yield [
+            _kept(session_id, clip_uuid, source.values(*values))
+            for session_id, clip_uuid, *values in rows
+            if session_id and clip_uuid
+        ]
 
 
-def _kept(row: Row, values: tuple[Any, ...]) -> Kept:
+def _kept(session_id: str, clip_uuid: str, values: tuple[Any, ...]) -> Kept:
     digest = blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=12).digest()
-    return Kept(row["session_id"], row["clip_uuid"], digest, values)
-
-
-def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
-    """Rows with times as microseconds and cues as tuples: making objects of them takes longer than all the rest."""
-    columns = [_values(array) for array in batch.columns]
-    return (dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True))
+    return Kept(session_id, clip_uuid, digest, values)
 
 
 def _values(array: pa.Array) -> Iterable[Any]:
+    """Times as microseconds and cues as tuples: making objects of them takes longer than all the rest."""
     if pa.types.is_list(array.type):
         return _cues(array)
     plain: list[Any] = (array.cast(pa.int64()) if array.type == TIMESTAMP else array).to_pylist()
@@ -82,32 +81,25 @@ def _cues(array: pa.ListArray) -> Iterator[list[tuple[Any, ...]]]:
     return ([*islice(cues, length or 0)] for length in array.value_lengths().to_pylist())
 
 
-def _clip(row: Row) -> tuple[Any, ...]:
-    at = row["session_started_at"] or row["session_finished_at"] or row["first_listed_at"] or 0
-    return (
-        row["study_uuid"],
-        row["clip_name"],
-        row["clip_description"],
-        at // 1000,
-        _ms(row["session_started_at"]),
-        _ms(row["session_finished_at"]),
-        *(row[name] for name in _AS_IT_IS),
-    )
+def _clip(study_uuid: str | None, name: str | None, description: str | None, *others: Any) -> tuple[Any, ...]:
+    started, finished, first_listed, *as_it_is = others
+    at = started or finished or first_listed or 0
+    return (study_uuid, name, description, at // 1000, _ms(started), _ms(finished), *as_it_is)
 
 
 def _ms(microseconds: int | None) -> int | None:
     return None if microseconds is None else microseconds // 1000
 
 
-def _media(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in MEDIA.reads)
+def _media(*as_it_is: Any) -> tuple[Any, ...]:
+    return as_it_is
 
 
-def _transcript(row: Row) -> tuple[Any, ...]:
+def _transcript(cues: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     """The cues' times and voices apart from their texts, which are one line each."""
-    cues = [cue for cue in row["cues"] if cue[3]]
-    times = json.dumps([(start or 0, end or 0, voice) for start, end, voice, _ in cues], ensure_ascii=False)
-    return times, "\n".join(text.replace("\n", " ") for *_, text in cues)
+    cues = [cue for cue in cues if cue[3]]
+    times = _to_json([(start or 0, end or 0, voice) for start, end, voice, _ in cues])
+    return times, "\n".join([text.replace("\n", " ") for *_, text in cues])
 
 
 _AS_IT_IS = (

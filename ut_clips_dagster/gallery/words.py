@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 MAX_WORDS = 12
 """Of one question; more only narrow what is already narrow."""
@@ -21,6 +22,7 @@ _UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 """Scripts that put no space between words: each of their characters is a word of its own."""
 
 
+@lru_cache(maxsize=1024)  # sessions follow each other, and the others are few
 def facet(kind: str, value: str) -> str:
     """The word that marks a document for a filter."""
     return _FACET + kind + "".join(_WORD.findall(value.casefold()))
