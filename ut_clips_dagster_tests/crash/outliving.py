@@ -13,21 +13,23 @@ from dagster import (
     AssetKey,
     DagsterInstance,
     Definitions,
-    JobDefinition,
     execute_job,
     multiprocess_executor,
-    reconstructable,
 )
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from ut_clips_dagster.components import build_definitions
 from ut_clips_dagster.simulator import DEMO_TEST_ID
 
 POLL_S = 0.5
+MODULE = "ut_clips_dagster_tests.crash.outliving"
+UI_JOB = "__ASSET_JOB"
+"""The job of the UI's button Materialize."""
 
 
-def ui_job() -> JobDefinition:
-    """The job of the UI's button Materialize."""
+def location() -> Definitions:
+    """The host's definitions and ours."""
     ours = build_definitions(
         account="research",
         test_ids=[DEMO_TEST_ID],
@@ -39,14 +41,13 @@ def ui_job() -> JobDefinition:
         poll_interval_s=POLL_S,
         poll_max_attempts=1000,
     )
-    location = Definitions.merge(Definitions(executor=multiprocess_executor), ours)
-    return location.get_repository_def().get_implicit_global_asset_job_def()
+    return Definitions.merge(Definitions(executor=multiprocess_executor), ours)
 
 
 if __name__ == "__main__":
     with DagsterInstance.get() as instance:
         execute_job(
-            reconstructable(ui_job),
+            ReconstructableRepository.for_module(MODULE, "location").get_reconstructable_job(UI_JOB),
             instance,
             tags={PARTITION_NAME_TAG: sys.argv[1]},
             asset_selection=[

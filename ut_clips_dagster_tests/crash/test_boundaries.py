@@ -205,6 +205,7 @@ def test_full_disk_keeps_what_is_stored_and_records_nothing_else(bench: Bench) -
     assert_complete(open_store(archive), bench.bytes.__getitem__, bench.clips, bench.events(job))
 
 
+@pytest.mark.long
 def test_new_clip_of_a_complete_session_is_not_forgotten_by_a_death_at_any_boundary(tmp_path: Path) -> None:
     long_ago = now_utc() - timedelta(days=60)
     config = SimulatorConfig(rate_limit=1_000_000, sessions=0, generation_s=0.02)

@@ -39,6 +39,7 @@ def only_worker(instance: DagsterInstance) -> Worker:
     return worker
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not PROC.exists(), reason="who executes a run is read from /proc")
 def test_a_step_that_outlives_its_killed_run_is_not_taken_for_gone_and_stops_once_the_run_is_ended(
     tmp_path: Path,
