@@ -30,7 +30,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster_graphql import DagsterGraphQLClient
 
 from benchmarks.large_archive import Place, make_place
-from ut_clips_dagster.cli.demo import _end, _free_port
+from ut_clips_dagster.cli.demo import _end, free_port
 from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.partitions import SESSIONS as PARTITIONS
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorConfig, SimulatorServer
@@ -47,7 +47,7 @@ ALONE, BESIDE = 5, 10
 @contextmanager
 def dagster(place: Place) -> Iterator[tuple[DagsterInstance, Callable[[str], str]]]:
     """Webserver and daemon; hands out the instance, and how to launch a session's run by hand."""
-    port = _free_port(0)
+    port = free_port(0)
     environment = {**os.environ, **place.environment, "no_proxy": "127.0.0.1,localhost"}
     command = [sys.executable, "-m", "dagster", "dev", "-m", "ut_clips_dagster.definitions", "-p", str(port)]
     with (place.root / "dagster.log").open("wb") as log:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from threading import Thread
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from ut_clips_dagster.cli.demo import free_port
 from ut_clips_dagster.run_launcher import worker_of
 from ut_clips_dagster.simulator import SimulatorServer
 
@@ -47,7 +47,7 @@ class Platform:
         self._scale = scale
         self._alerts = alerts
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._port = _free_port()
+        self._port = free_port(0)
         self.home.mkdir(parents=True)
         shipped = (ROOT / "dagster.yaml").read_text()
         if MONITORING not in shipped:
@@ -182,8 +182,3 @@ def alert_receiver() -> Iterator[tuple[str, list[str]]]:
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])

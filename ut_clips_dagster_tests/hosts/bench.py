@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -111,12 +110,6 @@ class Bench:
         process = self.control.popen(program, *words, env=self.env, log=subprocess.PIPE)
         output, _ = process.communicate(timeout=300)
         return subprocess.CompletedProcess(words, process.returncode, output.decode(), "")
-
-
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _configure(host: Host, workers: Mapping[str, Host], engine: Engine) -> None:

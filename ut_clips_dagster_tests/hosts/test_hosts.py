@@ -12,11 +12,12 @@ import yaml
 from dagster import DagsterInstance, DagsterRunStatus
 
 from ut_clips_dagster.assets.run_state import ended_by_others
+from ut_clips_dagster.cli.demo import free_port
 from ut_clips_dagster.run_launcher import WORKER_TAG
 from ut_clips_dagster.simulator import SimulatorConfig
 from ut_clips_dagster_tests.platform import ASSETS, TIME_SCALE, running_platform
 
-from .bench import CONFIGURATION, free_port
+from .bench import CONFIGURATION
 from .lan import Host, inside, lan
 from .postgres import postgres
 
@@ -76,7 +77,7 @@ def test_a_run_with_its_state_in_postgres_and_what_it_thinks_when_that_is_gone(
     here = {name: value for name, value in REMOTE.items() if name not in ("run_launcher", "compute_logs")}
     (home / "dagster.yaml").write_text(yaml.safe_dump(here))
     config = SimulatorConfig(sessions=2, clips_total=3, time_scale=TIME_SCALE, rate_limit=100)
-    with running_platform(tmp_path, monkeypatch, config) as files, postgres(port=free_port()) as database:
+    with running_platform(tmp_path, monkeypatch, config) as files, postgres(port=free_port(0)) as database:
         for name, value in database.environment.items():
             monkeypatch.setenv(name, value)
         with DagsterInstance.from_config(str(home)) as instance:
