@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, as_rows, column
+from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, column, to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and not needed by `ut-clips sql`
@@ -40,12 +40,9 @@ class MediaTable(SessionTable):
     def problems(self) -> pd.DataFrame:
         """The clips with whose files something is wrong: session_id, clip_uuid, problem."""
         columns = ["session_id", "clip_uuid", "problem"]
-        table = self.arrow()
-        if table is None:
-            return as_rows(SCHEMA, [])[columns]
         import pyarrow.dataset as ds
 
-        return self.fetch(table, ds.field("problem").is_valid(), columns)
+        return to_pandas(self.columns(None, columns, ds.field("problem").is_valid()))
 
     def paths(self, session_ids: Sequence[str] | None) -> pa.ChunkedArray:
         """The files of these sessions (of all when None) that were looked at."""

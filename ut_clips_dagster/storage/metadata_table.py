@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, as_rows, column
+from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, as_rows, column, to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and not needed by `ut-clips sql`
@@ -58,23 +58,13 @@ class MetadataTable(SessionTable):
     def unfinished(self) -> pd.DataFrame:
         """The listed clips that are not stored or not understood: session_id, clip_uuid, status, error."""
         columns = ["session_id", "clip_uuid", "status", "error"]
-        table = self.arrow()
-        if table is None:
-            return as_clip_metadata([])[columns]
         import pyarrow.dataset as ds
 
         condition = ((ds.field("status") != "STORED") | ds.field("error").is_valid()) & ds.field("listed")
-        return self.fetch(table, condition, columns)
+        return to_pandas(self.columns(None, columns, condition))
 
     def stored(self, session_ids: Sequence[str] | None) -> pa.Table:
         """The stored clips of these sessions (of all when None): session_id, storage_path."""
-        columns = ["session_id", "storage_path"]
-        table = self.arrow()
-        if table is None:
-            return self.schema.empty_table().select(columns)
         import pyarrow.dataset as ds
 
-        condition = ds.field("status") == "STORED"
-        if session_ids is not None:
-            condition &= ds.field("session_id").isin(pa.array(session_ids, pa.string()))
-        return self.fetch_arrow(table, condition, columns)
+        return self.columns(session_ids, ["session_id", "storage_path"], ds.field("status") == "STORED")
