@@ -130,11 +130,16 @@ def queue_progress(runs: Iterable[DagsterRun], order: Sequence[str], account: Ac
     )
 
 
+def archiving_jobs(account: Account) -> tuple[str, str]:
+    """The names of the account's jobs that archive: the clips of sessions, and those that list sessions again."""
+    return account.named(ARCHIVE_JOB), account.named(RELIST)
+
+
 def is_of(run: DagsterRun, account: Account) -> bool:
     """Whether a run is the account's; the one without a name has its Dagster instance to itself."""
     return (
         not account.name
-        or run.job_name in (account.named(ARCHIVE_JOB), account.named(RELIST))
+        or run.job_name in archiving_jobs(account)
         or run.job_name.startswith(account.named(FOLLOW_ON_JOB))
         or any(account.holds(key) for key in run.asset_selection or ())
     )
@@ -171,4 +176,4 @@ def is_archiving(run: DagsterRun, account: Account = DEFAULT) -> bool:
     """
     if run.asset_selection:
         return not run.asset_selection.isdisjoint(account.key(name) for name in ARCHIVE)
-    return run.job_name in (account.named(ARCHIVE_JOB), account.named(RELIST)) or is_in_pool(run, account.named(POOL))
+    return run.job_name in archiving_jobs(account) or is_in_pool(run, account.named(POOL))

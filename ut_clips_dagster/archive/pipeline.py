@@ -132,7 +132,8 @@ class ArchivePipeline:
         except Exception as error:  # noqa: BLE001 - reported with its type and place, as the session's own error
             self._poller.scheduler.drop_session(session_id)
             self._work.pop(session_id, None)
-            yield _nothing_done(session_id, f"Session {session_id}: {as_ours(error)}", as_ours(error))
+            cause = as_ours(error)
+            yield _nothing_done(session_id, f"Session {session_id}: {cause}", cause)
 
     def _check(self) -> None:
         if self._watch:

@@ -17,6 +17,7 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
+    AssetKey,
     AssetMaterialization,
     AssetObservation,
     AssetsDefinition,
@@ -149,7 +150,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         yield MaterializeResult(asset_key=asset_key, metadata=made[keys[0]])
     if check and context.selected_asset_check_keys:  # Dagster wants a result of every run, also of one that gave way
         spec, problems = check
-        yield _check_result(spec, problems(list(made)), len(made), len(keys))._replace(asset_key=asset_key)
+        yield _check_result(asset_key, spec.name, problems(list(made)), len(made), len(keys))
     if errors:
         raise _failure(name, errors, len(keys))
     if batch and _others_selected(context):
@@ -168,14 +169,14 @@ def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, An
         return str(error)
 
 
-def _check_result(spec: AssetCheckSpec, problems: Problems, looked_at: int, of: int) -> AssetCheckResult:
+def _check_result(asset: AssetKey, name: str, problems: Problems, looked_at: int, of: int) -> AssetCheckResult:
     """A warning at most: what is wrong changes nothing of the clips."""
     lines = [f"Session {session_id}: {text}" for session_id, texts in problems.items() for text in texts]
     left_out = [f"{of - looked_at} of {of} session(s) were not looked at in this run."] if looked_at < of else []
     well = [f"All well in {looked_at} session(s)."] if looked_at and not lines else []
     return AssetCheckResult(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
+        asset_key=asset,
+        check_name=name,
         passed=not lines,
         severity=AssetCheckSeverity.WARN,
         description="\n".join([*lines[:MAX_TOLD], *well, *left_out]),

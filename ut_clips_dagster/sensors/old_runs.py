@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
 
-from ut_clips_dagster.account import ARCHIVE_JOB, Account
-from ut_clips_dagster.known_sessions import RELIST
+from ut_clips_dagster.account import Account
+from ut_clips_dagster.known_sessions import archiving_jobs
 from ut_clips_dagster.pruning import KEEP_DAYS, prune
 from ut_clips_dagster.results_api.models import now_utc
 
@@ -34,7 +34,7 @@ def old_runs_of_account_sensor(account: Account, follow_on_jobs: Sequence[str]) 
         f"Prunes this account's own runs of more than {KEEP_DAYS} days ago, and no other; what every partition shows "
         "stays. Off until somebody starts it: how long runs are kept is for the location's people to say."
     )
-    jobs = [account.named(ARCHIVE_JOB), account.named(RELIST), *follow_on_jobs]
+    jobs = [*archiving_jobs(account), *follow_on_jobs]
     return _sensor(account.named(NAME), description, DefaultSensorStatus.STOPPED, jobs)
 
 
