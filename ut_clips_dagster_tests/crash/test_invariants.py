@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -27,5 +26,4 @@ def test_tests_that_prove_the_invariants_exist() -> None:
     named = re.findall(r"`([^`]+\.py)::(\w+)`", DOCUMENT.read_text())
     assert named
     for file, test in named:
-        tree = ast.parse((TESTS / file).read_text())
-        assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{test}"
+        assert re.search(rf"^def {test}\(", (TESTS / file).read_text(), re.MULTILINE), f"{file}::{test}"
