@@ -12,8 +12,7 @@ from benchmarks.soak.people import People
 from benchmarks.soak.platform import Platform
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import CLIPS, SessionRecords
-from ut_clips_dagster.definitions import JOB
-from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS
+from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, RELIST
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.simulator import SimulatorServer
@@ -126,6 +125,7 @@ def _listed(record: SessionRecord) -> dict[str, tuple[str, int, int]]:
 
 
 def _in_flight(instance: DagsterInstance) -> Iterator[str]:
-    """Runs that archive; what follows on them, and listing again, never ends at this pace on a busy machine."""
-    for run in instance.get_runs(RunsFilter(job_name=JOB, statuses=IN_FLIGHT)):
-        yield f"run {run.run_id} of {run.job_name} is {run.status.value}"
+    """Runs that archive or follow on that; listing again goes on for ever."""
+    for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
+        if run.job_name != RELIST:
+            yield f"run {run.run_id} of {run.job_name} is {run.status.value}"

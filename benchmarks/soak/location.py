@@ -18,13 +18,19 @@ KEEP_RUNS = timedelta(hours=3)
 SPANS = {
     "ut_clips_dagster.archive.discovery": ("OUTAGE_AFTER",),
     "ut_clips_dagster.archive.relisting": ("RELIST_AFTER",),
+    "ut_clips_dagster.health.alerts": ("SETTLED_AFTER", "WELL_AFTER"),
     "ut_clips_dagster.run_queue": ("SILENT_AFTER",),
     "ut_clips_dagster.sensors.late_clips": ("ASK_AGAIN_AFTER",),
     "ut_clips_dagster.sensors.new_sessions": ("READ_TO_END_EVERY", "READ_MALFORMED_EVERY"),
     "ut_clips_dagster.sensors.unfinished_sessions": ("RETRY_AFTER",),
 }
 """Every waiting time that follows a schedule of minutes, hours or days."""
-LEAST_SPANS = {"OUTAGE_AFTER": timedelta(seconds=30), "SILENT_AFTER": timedelta(minutes=2)}
+LEAST_SPANS = {
+    "OUTAGE_AFTER": timedelta(seconds=30),
+    "SETTLED_AFTER": timedelta(seconds=10),
+    "SILENT_AFTER": timedelta(minutes=2),
+    "WELL_AFTER": timedelta(seconds=30),
+}
 """A busy machine takes its own time for a tick or a run, however fast the schedule."""
 INTERVALS = ("late_clips", "unfinished_sessions", "old_runs", "follow_on", "health_alerts")
 

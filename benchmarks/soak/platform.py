@@ -163,7 +163,7 @@ def alert_receiver() -> Iterator[tuple[str, list[str]]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             alert = json.loads(body)
-            told.append(f"{time.strftime('%H:%M:%S')} {alert['title']}: {' '.join(alert['message'].split())[:300]}")
+            told.append(f"{time.strftime('%H:%M:%S')} {alert['title']}: {' '.join(alert['message'].split())}")
             self.send_response(200)
             self.end_headers()
 
