@@ -19,8 +19,8 @@ from ut_clips_dagster.storage.metadata_table import SCHEMA
 from .damaged_archive import DamagedArchive, archive_to_damage
 
 KINDS_OF_DAMAGE = ("flip", "truncate", "delete")
-SOME = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-FEW = settings(SOME, max_examples=4)
+SOME = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(SOME, max_examples=2)
 
 
 @pytest.fixture(scope="module")

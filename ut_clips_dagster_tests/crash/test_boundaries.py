@@ -24,6 +24,7 @@ from .worker import DIED, FINISHED, UNFINISHED, Job, open_store
 from .zygote import Workers
 
 CLIPS_PER_SESSION = (2, 1)
+ONE_OF_EACH_KIND_OR_ALL = pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.long)])
 
 
 class Bench:
@@ -82,14 +83,22 @@ def bench(server: SimulatorServer, tmp_path: Path) -> Iterator[Bench]:
         yield Bench(server, workers, tmp_path)
 
 
-def walk_boundaries(bench: Bench, root: str) -> Counter[str]:
-    """Die at each boundary in turn, resume, and check before and after; returns how often each kind was died at."""
+def kind_of(boundary: str) -> str:
+    return boundary.partition("#")[0]
+
+
+def chosen(boundaries: list[str], *, all_of_them: bool) -> list[str]:
+    """All, or the last one of each kind."""
+    return boundaries if all_of_them else list({kind_of(boundary): boundary for boundary in boundaries}.values())
+
+
+def walk_boundaries(bench: Bench, root: str, *, all_of_them: bool = True) -> Counter[str]:
+    """Die at each boundary in turn, resume, and check before and after; returns how many of each kind there are."""
     whole = bench.job(f"{root}/whole")
     assert bench.run(whole) == FINISHED
     assert_complete(open_store(whole.archive), bench.bytes.__getitem__, bench.clips, bench.events(whole))
-    died_at: Counter[str] = Counter()
     boundaries = Path(whole.trace or "").read_text().splitlines()
-    for number, boundary in enumerate(boundaries):
+    for number, boundary in enumerate(chosen(boundaries, all_of_them=all_of_them)):
         job = bench.job(f"{root}/{number}", die_at=boundary)
         code = bench.run(job)
         assert code == DIED, f"{boundary} was not reached"
@@ -100,17 +109,17 @@ def walk_boundaries(bench: Bench, root: str) -> Counter[str]:
         again = moment.recorded & set(bench.asked_for())
         assert not again, f"stored before the death at {boundary}, and requested again"
         assert_complete(store, bench.bytes.__getitem__, bench.clips, bench.events(job))
-        died_at[boundary.partition("#")[0]] += 1
-    return died_at
+    return Counter(map(kind_of, boundaries))
 
 
-def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench: Bench) -> None:
-    died_at = walk_boundaries(bench, str(bench.folder / "archives"))
+@ONE_OF_EACH_KIND_OR_ALL
+def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench: Bench, all_of_them: bool) -> None:
+    there = walk_boundaries(bench, str(bench.folder / "archives"), all_of_them=all_of_them)
     clips, sessions = sum(CLIPS_PER_SESSION), len(CLIPS_PER_SESSION)
     documents = 2 * clips + 2 * sessions
     probes = 4  # whether the archive's places take hard links, tried before anything is requested
     discoveries = 2  # of the one test: before it is asked, and after
-    assert died_at == {
+    assert there == {
         "before session.json": sessions,
         "session.json written": sessions,
         "before clip_list.json": sessions,
@@ -136,9 +145,9 @@ def test_death_at_any_boundary_of_a_directory_is_made_good_by_the_next_run(bench
 def walk_bucket(server: SimulatorServer, folder: Path, root: str, environment: dict[str, str]) -> None:
     with Workers(environment) as workers:
         bench = Bench(server, workers, folder)
-        died_at = walk_boundaries(bench, root)
+        there = walk_boundaries(bench, root)
     documents = [f"{name}.json" for name in ("session", "clip_list", "clip_urls", "clip_files")]
-    assert set(died_at) == {
+    assert set(there) == {
         *(f"before {name}" for name in documents),
         *(f"{name} written" for name in documents),
         "before a clip",

@@ -7,6 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
 from ut_clips_dagster.archive.records import SessionRecords
@@ -16,6 +17,7 @@ from .kills import SLOW_BODY, prove_right
 from .world import ROOT, command, environment, simulator_process
 
 
+@pytest.mark.long
 def test_killed_daemon_and_run_worker_leave_sessions_that_the_next_run_completes(tmp_path: Path) -> None:
     home = tmp_path / "dagster"
     home.mkdir()

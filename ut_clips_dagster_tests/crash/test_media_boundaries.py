@@ -10,7 +10,7 @@ from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.store import Store
 
 from .invariants import Moment, assert_complete, assert_sound
-from .test_boundaries import CLIPS_PER_SESSION, Bench, server
+from .test_boundaries import CLIPS_PER_SESSION, ONE_OF_EACH_KIND_OR_ALL, Bench, chosen, server
 from .worker import DIED, FINISHED, open_store
 from .zygote import Workers
 
@@ -18,7 +18,10 @@ __all__ = ["server"]
 OF_MEDIA = ("poster", "clip_media.json", "media table", "media made")
 
 
-def test_death_while_clips_are_looked_at_is_made_good_by_the_next_run(server: SimulatorServer, tmp_path: Path) -> None:
+@ONE_OF_EACH_KIND_OR_ALL
+def test_death_while_clips_are_looked_at_is_made_good_by_the_next_run(
+    server: SimulatorServer, tmp_path: Path, all_of_them: bool
+) -> None:
     with Workers({}) as workers:
         bench = Bench(server, workers, tmp_path)
         whole = bench.job(f"{tmp_path}/whole", media=True)
@@ -28,7 +31,7 @@ def test_death_while_clips_are_looked_at_is_made_good_by_the_next_run(server: Si
         boundaries = [name for name in reached if any(part in name for part in OF_MEDIA)]
         clips, sessions = sum(CLIPS_PER_SESSION), len(CLIPS_PER_SESSION)
         assert len(boundaries) == 2 * clips + 5 * sessions
-        for number, boundary in enumerate(boundaries):
+        for number, boundary in enumerate(chosen(boundaries, all_of_them=all_of_them)):
             job = bench.job(f"{tmp_path}/{number}", media=True, die_at=boundary)
             assert bench.run(job) == DIED, boundary
             store = open_store(job.archive)

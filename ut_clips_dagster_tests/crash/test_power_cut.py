@@ -62,6 +62,7 @@ def marked_run(instance: DagsterInstance) -> DagsterRun | None:
     return next((run for run in runs if (worker := worker_of(run)) and worker.pid), None)
 
 
+@pytest.mark.long
 def test_daemon_that_starts_again_leaves_living_runs_and_ends_and_retries_those_that_are_gone(tmp_path: Path) -> None:
     with simulator_process(STALLED) as world, home(tmp_path) as instance:
         world.add_session(1, 500_000, 600_000)
@@ -101,6 +102,7 @@ def _status(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus | No
     return found.status if found else None
 
 
+@pytest.mark.long
 def test_run_that_a_person_terminates_is_cancelled_within_ten_seconds_though_its_media_host_stalls(
     tmp_path: Path,
 ) -> None:

@@ -82,6 +82,10 @@ def test_search_open_play_and_seek_from_disk(page: Page, index: str) -> None:
     expect(page.locator("#nothing")).to_be_visible()
     page.keyboard.press("p")
     expect(page.locator("#player-title")).not_to_have_text("Silent")
+    silent = f"#clip/{Session(1, [SILENT]).id}/{SILENT.uuid}"
+    page.evaluate("hash => { document.getElementById('player').close(); location.hash = hash; }", silent)
+    expect(page.locator("#player-title")).to_have_text("Silent")
+    expect(page).to_have_url(f"{index}{silent}")
 
 
 def test_without_violations_of_accessibility(page: Page) -> None:

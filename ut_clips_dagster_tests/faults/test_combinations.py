@@ -111,7 +111,7 @@ def nothing_again(first: dict[str, SessionResult], second: dict[str, SessionResu
     return after[: len(before)] == before and second[bench.b.session_id].clips_stored == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(faults, min_size=2, max_size=3))
 def test_invariants_under_combined_failures(chosen: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, Bench(Path(folder), stalling=True) as bench:
@@ -120,7 +120,7 @@ def test_invariants_under_combined_failures(chosen: list[str]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(faults, max_size=1), st.lists(gcs_faults, min_size=1, max_size=2))
 def test_invariants_under_combined_failures_in_gcs(
     gcs_emulator: GcsEmulator, chosen: list[str], storage: list[GcsFault]

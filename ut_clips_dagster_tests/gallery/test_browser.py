@@ -128,6 +128,16 @@ def test_a_link_leads_to_a_clip_and_a_moment_and_is_copied(browser: Browser, gal
         expect(page).to_have_url(f"{gallery.url}/")
 
 
+def test_a_clip_opened_while_another_closes_stays_open(browser: Browser, gallery: GalleryServer) -> None:
+    with visit(browser, gallery, f"/{clip_hash(NEWEST, CHECKOUT)}") as page:
+        expect(page.locator("#player-title")).to_have_text(CHECKOUT.name or "")
+        pricing = clip_hash(NEWEST, PRICING)
+        page.evaluate("hash => { document.getElementById('player').close(); location.hash = hash; }", pricing)
+        expect(page.locator("#player-title")).to_have_text(PRICING.name or "")
+        expect(page.locator("#player")).to_be_visible()
+        expect(page).to_have_url(f"{gallery.url}/{pricing}")
+
+
 def test_a_link_into_a_search_opens_among_what_it_finds_however_late_that_comes(
     browser: Browser, gallery: GalleryServer
 ) -> None:

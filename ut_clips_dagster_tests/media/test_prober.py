@@ -48,7 +48,7 @@ def test_a_file_that_takes_too_long_is_given_up(prober: Prober) -> None:
 def test_the_workers_own_alarm_ends_it_should_the_parent_be_gone(prober: Prober) -> None:
     prober._limit_s = 0.5
     worker = prober._started()  # its alarm: 1 s
-    prober._limit_s = 10
+    prober._limit_s = 3
     assert "takes longer than" in (look(prober, bad_worker.HANG).facts.failure or "")
     assert worker.process.returncode == -14
 

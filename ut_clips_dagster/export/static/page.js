@@ -172,11 +172,13 @@ function step(by) {
 }
 
 function closed() {
+  if (byId("player").open) return; // another clip was opened meanwhile
   const last = playing?.clip_uuid;
+  const isOurs = playing && location.hash.startsWith(hashOf(playing)); // not that of a clip that is about to open
   stop();
   byId("stage").replaceChildren();
   document.title = "Clips";
-  if (location.hash.startsWith("#clip/")) history.replaceState(null, "", location.pathname + location.search);
+  if (isOurs) history.replaceState(null, "", location.pathname + location.search);
   const link = [...document.querySelectorAll("a[data-clip]")].find((each) => each.dataset.clip === last);
   (link || byId("main")).focus();
 }

@@ -196,12 +196,14 @@ export class Player {
   }
 
   closed() {
+    if (this.isOpen) return; // another clip was opened meanwhile
     const last = this.clip?.clip_uuid;
+    const isOurs = location.hash.startsWith(`#/clip/${this.wanted}`); // not that of a clip that is about to open
     this.stop();
     this.wanted = this.clip = null;
     document.title = "Clips";
     byId("stage").replaceChildren();
-    if (location.hash.startsWith("#/clip/")) {
+    if (isOurs) {
       if (this.pushed) history.back();
       else history.replaceState(null, "", location.pathname + location.search);
     }
