@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from dagster import AssetKey, AssetSpec, DefaultSensorStatus, DynamicPartitionsDefinition
+from dagster import (
+    AssetKey,
+    AssetSpec,
+    DefaultSensorStatus,
+    DynamicPartitionsDefinition,
+    SensorEvaluationContext,
+)
 from dagster._core.definitions.assets.definition.asset_spec import SYSTEM_METADATA_KEY_IO_MANAGER_KEY
 
 from ut_clips_dagster.partitions import SESSIONS
@@ -39,6 +46,10 @@ class Account:
     def named(self, what: str) -> str:
         """The name of a job, sensor, op, resource, pool, partition set or value of a tag."""
         return f"{self.name}_{what}" if self.name else what
+
+    def resource(self, context: SensorEvaluationContext, what: str) -> Any:
+        """A sensor's resource of this account."""
+        return getattr(context.resources, self.named(what))
 
     def key(self, asset: str) -> AssetKey:
         """The key of an asset that is called so in the account without a name; its parts are parted by `/`."""

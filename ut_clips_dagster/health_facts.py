@@ -66,7 +66,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         check_readable(store, table)
         if instance:
             check_archive_is_there(instance, table, account)
-        discoveries = _discoveries(Discoveries(store), test_ids)
+        discoveries = discoveries_of(Discoveries(store), test_ids)
     except StorageError as error:
         problem = str(error)
     if instance:
@@ -209,7 +209,8 @@ def _longest_waiting(unfinished: Sequence[str], records: SessionRecords) -> Wait
     return min(found, key=lambda waiting: waiting.since, default=None)
 
 
-def _discoveries(discoveries: Discoveries, test_ids: Iterable[str] | None) -> Mapping[str, DiscoveryDocument | None]:
+def discoveries_of(discoveries: Discoveries, test_ids: Iterable[str] | None) -> Mapping[str, DiscoveryDocument | None]:
+    """What is known of these tests; of those that are still asked when None."""
     if test_ids is not None:
         return {test_id: discoveries.read(test_id) for test_id in test_ids}
     found = discoveries.read_all()

@@ -39,9 +39,9 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"{self.requests} requests, {duration(self.duration_s)} at {REQUESTS_PER_WINDOW} a minute, "
-            f"for {self.sessions} sessions with about {self.clips} clips"
-            + (f" and {self.transcripts} transcripts" if self.transcripts else "")
+            f"{counted(self.requests, 'request')}, {duration(self.duration_s)} at {REQUESTS_PER_WINDOW} a minute, "
+            f"for {counted(self.sessions, 'session')} with about {counted(self.clips, 'clip')}"
+            + (f" and {counted(self.transcripts, 'transcript')}" if self.transcripts else "")
         )
 
 
@@ -78,6 +78,11 @@ def plan(history: History, sessions: int, unlisted: int, missing_clips: int, tra
     full_windows, rest = divmod(requests - 1, REQUESTS_PER_WINDOW)
     tail_s = max(rest * WINDOW_S / REQUESTS_PER_WINDOW if full_windows else 0.0, history.generation_s if clips else 0.0)
     return Plan(sessions, round(clips), requests, round(full_windows * WINDOW_S + tail_s, 1), transcripts)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 session`, `2 sessions`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ from dagster import (
 )
 
 from ut_clips_dagster.account import Account
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
 from ut_clips_dagster.assets.checks import MAX_CHECK_S, check_results, rotated
@@ -175,7 +176,7 @@ def failure(errors: dict[str, str], of: int) -> Failure:
         "cause; or materialize the partitions by hand."
     )
     return Failure(
-        description=f"{len(errors)} of {of} sessions unfinished.\n{lines}\n{advice}",
+        description=f"{len(errors)} of {counted(of, 'session')} unfinished.\n{lines}\n{advice}",
         metadata={
             "unfinished_sessions": table(("session", "why"), list(errors.items())),
             "sessions_finished": of - len(errors),

@@ -28,6 +28,7 @@ from dagster import (
 )
 
 from ut_clips_dagster.account import DEFAULT, Account
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.run_watch import RunWatch
 from ut_clips_dagster.assets.clips import STOP_STARTING_AFTER_S
 from ut_clips_dagster.assets.event_metadata import table
@@ -188,7 +189,7 @@ def _failure(name: str, errors: Mapping[str, str], of: int) -> Failure:
     lines = "\n".join(f"Session {key[:80]}: {error}" for key, error in errors.items())
     advice = "The clips are not touched by this. The sensor requests these sessions again."
     return Failure(
-        description=f"{name} of {len(errors)} of {of} sessions was not made.\n{lines}\n{advice}",
+        description=f"{name} of {len(errors)} of {counted(of, 'session')} was not made.\n{lines}\n{advice}",
         metadata={"unfinished_sessions": table(("session", "why"), list(errors.items()))},
         allow_retries=False,
     )

@@ -21,6 +21,7 @@ from ut_clips_dagster.archive.plan import (
     WINDOW_S,
     History,
     Plan,
+    counted,
     duration,
     plan,
 )
@@ -60,7 +61,7 @@ def plan_and_cost(
 
     with watched_by(tell_progress):
         yield
-    _tell(context, {COST_TAG: f"{pacer.requests_sent} requests, {duration(time.monotonic() - begun_at)}"})
+    _tell(context, {COST_TAG: f"{counted(pacer.requests_sent, 'request')}, {duration(time.monotonic() - begun_at)}"})
 
 
 def progress_text(progress: Progress, planned: Plan) -> str:
@@ -68,8 +69,9 @@ def progress_text(progress: Progress, planned: Plan) -> str:
     left = planned.requests - progress.requests
     rest = f"about {duration(left * WINDOW_S / REQUESTS_PER_WINDOW)} left" if left > 0 else "longer than planned"
     return (
-        f"{progress.sessions_done} of {progress.sessions} sessions, {progress.clips_stored} of {progress.clips} clips "
-        f"found so far, {progress.bytes_stored / 1e6:,.1f} MB; {rest}"
+        f"{progress.sessions_done} of {counted(progress.sessions, 'session')}, "
+        f"{progress.clips_stored} of {counted(progress.clips, 'clip')} found so far, "
+        f"{progress.bytes_stored / 1e6:,.1f} MB; {rest}"
     )
 
 

@@ -8,6 +8,7 @@ from dagster import AssetMaterialization
 
 from ut_clips_dagster.account import ARCHIVE_JOB
 from ut_clips_dagster.archive.documents import SessionRecord
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
 from ut_clips_dagster.cli.console import console, errors, say
@@ -70,7 +71,7 @@ def _archive_wanted(platform: Platform, named: list[str], order: Sequence[str]) 
         return archive_sessions(platform, named, order)
     wanted = _to_do(platform, order)
     if not wanted:
-        console.print(f"All {len(order) - len(no_sessions(order))} sessions are archived; nothing to do.")
+        console.print(f"All {counted(len(order) - len(no_sessions(order)), 'session')} are archived; nothing to do.")
         return True
     return archive_sessions(platform, wanted, order, BRIDGED_SESSIONS)
 
@@ -149,7 +150,7 @@ def discover(platform: Platform, client: ResultsApi, test_id: str, known: set[st
             break
     total = page.meta.pagination.total_count
     platform.archive.discoveries().succeeded(test_id, entries if total is None else total, malformed)
-    console.print(f"Test {test_id}: {entries if total is None else total} sessions, {found} of them new.")
+    console.print(f"Test {test_id}: {counted(entries if total is None else total, 'session')}, {found} of them new.")
     return malformed
 
 
@@ -214,8 +215,8 @@ def _summary(platform: Platform, wanted: Sequence[str]) -> bool:
         clips += len(record.clip_files.files)
         size += sum(f.size_bytes for f in record.clip_files.files)
     say(
-        f"{len(wanted) - len(unfinished)} of {len(wanted)} sessions archived: {clips} clips, {size:,} bytes, "
-        f"in {platform.archive.store().uri}"
+        f"{len(wanted) - len(unfinished)} of {counted(len(wanted), 'session')} archived: "
+        f"{counted(clips, 'clip')}, {size:,} bytes, in {platform.archive.store().uri}"
     )
     return not unfinished
 

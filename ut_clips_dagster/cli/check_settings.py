@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.errors import ApiUnavailableError, BudgetExhaustedError, ClipsError
@@ -59,7 +60,7 @@ def check_settings() -> bool:
     """
     platform = open_platform()
     checks = Checks()
-    tell("Settings", "ok", f"complete, {len(platform.settings.test_ids)} tests")
+    tell("Settings", "ok", f"complete, {counted(len(platform.settings.test_ids), 'test')}")
     with platform.instance as instance:
         tell("DAGSTER_HOME", "ok", str(instance.root_directory))
     used = _check_api(platform, checks)
@@ -98,7 +99,7 @@ def _check_api(platform: Platform, checks: Checks) -> int:
                     tell("Tests", "not asked", f"{left - 1} more, as the API does not answer")
                     break
             else:
-                tell(f"Test {test_id}", "ok", f"{total} sessions")
+                tell(f"Test {test_id}", "ok", "read" if total is None else counted(total, "session"))
         return client.pacer.requests_sent
 
 
@@ -149,7 +150,7 @@ def _commit(uri: str) -> str:
 
 
 def _read(table: MetadataTable) -> str:
-    return f"{len(table.unfinished())} clips unfinished"
+    return f"{counted(len(table.unfinished()), 'clip')} unfinished"
 
 
 def _urls(urls: list[str]) -> str:

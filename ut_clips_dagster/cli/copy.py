@@ -9,6 +9,7 @@ from dotenv import load_dotenv
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ut_clips_dagster.archive.copying import ArchiveCopy, Copied
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.settings import archive_root, placeholder_settings
@@ -55,8 +56,9 @@ def _check_apart(source: str, target: str) -> None:
 def _report(copied: Copied, target: str) -> None:
     rows = ", ".join(f"{name} {count}" for name, count in copied.rows.items())
     say(
-        f"{copied.sessions} sessions: {copied.files} files ({copied.bytes / 1e6:,.1f} MB) and {copied.documents} "
-        f"documents copied, {copied.skipped} were there already. Rows: {rows or 'none'}."
+        f"{counted(copied.sessions, 'session')}: {counted(copied.files, 'file')} ({copied.bytes / 1e6:,.1f} MB) "
+        f"and {counted(copied.documents, 'document')} copied, {copied.skipped} were there already. "
+        f"Rows: {rows or 'none'}."
     )
     _name("otherwise at the new place, and left as they are there", copied.kept)
     _name("not copied; run it again", copied.failed)

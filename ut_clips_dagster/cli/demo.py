@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.records import SESSIONS, SessionRecords
 from ut_clips_dagster.cli.console import cell, console
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
@@ -136,7 +137,9 @@ def _watch(
                     complete.add(session_id)
                     console.print(f"Session {session_id} archived ({len(complete)} of {len(sessions)})")
             found = sum(1 for s in sessions if (home / "archive" / SESSIONS / s).exists())
-            status.update(f"{len(sessions)} sessions at UserTesting, {found} found, {len(complete)} archived")
+            status.update(
+                f"{counted(len(sessions), 'session')} at UserTesting, {found} found, {len(complete)} archived"
+            )
             if exit_when_done and complete == sessions and _recorded(home, sessions) and _followed(home):
                 return True
             if dagster.poll() is not None:
@@ -170,7 +173,7 @@ def _recorded(home: Path, sessions: set[str]) -> bool:
 
 def _print_table(table: MetadataTable) -> None:
     rows = table.read(columns=["session_id", "clip_name", "status", "size_bytes"])
-    shown = Table(title=f"clip_metadata: {len(rows)} clips")
+    shown = Table(title=f"clip_metadata: {counted(len(rows), 'clip')}")
     shown.add_column("session", no_wrap=True, min_width=8)
     shown.add_column("clip", no_wrap=True, overflow="ellipsis", ratio=1)
     shown.add_column("status", no_wrap=True, min_width=6)

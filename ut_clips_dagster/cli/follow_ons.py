@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.cli.platform import Platform
 from ut_clips_dagster.cli.runs import run_job
@@ -24,9 +25,9 @@ def make_follow_ons(platform: Platform, only: Sequence[str] | None, order: Seque
         number = sum(map(len, wanted))
         if not number:
             continue
-        with console.status(f"{follow_on.name} of {number} sessions"):
+        with console.status(f"{follow_on.name} of {counted(number, 'session')}"):
             failures = [text for piece in wanted for text in run_job(platform, follow_on.job_name, piece)]
         for failure in failures:
             say(failure, to=errors)
         if not failures:
-            console.print(f"{follow_on.name}: {number} sessions.", highlight=False)
+            console.print(f"{follow_on.name}: {counted(number, 'session')}.", highlight=False)

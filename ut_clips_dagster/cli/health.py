@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import typer
 
 from ut_clips_dagster.account import Account
-from ut_clips_dagster.archive.plan import duration
+from ut_clips_dagster.archive.plan import counted, duration
 from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import home_path, store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
@@ -106,8 +106,10 @@ def _print(facts: Facts, findings: Sequence[Finding], undelivered: Sequence[str]
     if note:
         say(note)
     for test_id, document in facts.discoveries.items():
-        at = document.succeeded_at if document else None
-        read = f"last read {_ago(facts.now, at)} ago, {document.sessions} sessions" if document and at else "never read"
+        read = "never read"
+        if document and document.succeeded_at:
+            sessions = counted(document.sessions or 0, "session")
+            read = f"last read {_ago(facts.now, document.succeeded_at)} ago, {sessions}"
         say(f"Test {test_id}: {read}")
     for space in facts.spaces:
         say(f"Free for {space.what}: {space.free_bytes / 1024**3:,.1f} GiB")

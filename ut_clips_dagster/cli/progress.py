@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.progress import Progress as Counts
 from ut_clips_dagster.archive.progress import watched_by
 from ut_clips_dagster.cli.console import console
@@ -28,7 +29,7 @@ def watching(sessions: int) -> Iterator[None]:
                 clip_bar,
                 completed=counts.clips_stored,
                 total=counts.clips or None,
-                note=f"{counts.bytes_stored / 1e6:,.1f} MB, {counts.requests} requests{waiting}",
+                note=f"{counts.bytes_stored / 1e6:,.1f} MB, {counted(counts.requests, 'request')}{waiting}",
             )
 
         with watched_by(show):

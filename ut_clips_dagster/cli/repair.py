@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from ut_clips_dagster.archive.companions import Companion
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.repair import Repaired, Repairer
 from ut_clips_dagster.archive.rows import all_clip_metadata
 from ut_clips_dagster.cli.companions import companions
@@ -49,7 +50,7 @@ def repair_sessions(session_ids: list[str]) -> bool:
     fetched = _archive(fetch) if fetch else True
     sound = [each for each in repaired if each.trusted]
     say(
-        f"{len(sound)} of {len(repaired)} sessions mended; {len(fetch)} of them lacked clips or a listing. "
+        f"{len(sound)} of {counted(len(repaired), 'session')} mended; {len(fetch)} of them lacked clips or a listing. "
         "`ut-clips verify --read-data` says whether all is well."
     )
     return fetched and len(sound) == len(repaired)

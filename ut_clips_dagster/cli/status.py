@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 import pandas as pd
 import typer
@@ -13,11 +14,13 @@ from dagster import DagsterInstance, RunsFilter
 from rich.table import Table
 
 from ut_clips_dagster.account import DEFAULT, Account
+from ut_clips_dagster.archive.discovery import Discoveries
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
+from ut_clips_dagster.health_facts import discoveries_of
 from ut_clips_dagster.known_sessions import QueueProgress, queue_progress, told_as_no_session
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.run_queue import IN_FLIGHT
@@ -51,6 +54,8 @@ class Status:
     """At most `MAX_LISTED` of them."""
     no_sessions: tuple[str, ...] = ()
     """Partition keys that are no session's; at most `MAX_LISTED` of them."""
+    not_read: tuple[str, ...] = ()
+    """Why session lists cannot be read, in words, one for each such test: sessions may be missing above."""
     media_problems: tuple[str, ...] = ()
     """What is wrong with stored clips' files, in words; at most `MAX_LISTED`."""
 
@@ -79,8 +84,17 @@ def read_status(
         rest=plan_for(sessions.listed, rows, sessions.unfinished, transcripts_ahead(table, sessions.unfinished)),
         unfinished_sessions=tuple(explained),
         no_sessions=sessions.no_sessions[:MAX_LISTED],
+        not_read=not_read(Discoveries(store)),
         media_problems=media_problems(MediaTable(store.uri)),
     )
+
+
+def not_read(discoveries: Discoveries) -> tuple[str, ...]:
+    """Why the session lists of tests cannot be read, one text for each."""
+    now, known = now_utc(), discoveries_of(discoveries, None)
+    lost = [document for document in known.values() if document and document.is_lost(now)]
+    since = {d.test_id: _minute(d.failing_since or d.asked_at) for d in lost}
+    return tuple(f"Test {d.test_id} is not read since {since[d.test_id]}. {d.problem}" for d in lost)
 
 
 def media_problems(table: MediaTable) -> tuple[str, ...]:
@@ -131,6 +145,25 @@ def print_status(*, as_json: bool) -> bool:
 def _print(status: Status) -> None:
     if not status.dagster:
         say(no_instance())
+    console.print(_overview(status))
+    for session in status.unfinished_sessions[:MAX_SHOWN]:
+        say(f"Session {session.session_id}: {_state(session)}")
+        say(f"  {session.reason}")
+        for clip in session.clips:
+            say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
+    _more(status.unfinished, "sessions")
+    for text in status.not_read[:MAX_SHOWN]:
+        say(f"{text} Its new sessions are not known here.")
+    for key in status.no_sessions[:MAX_SHOWN]:
+        say(told_as_no_session(key))
+    if status.media_problems:
+        console.print("Stored, but something is wrong with the file:")
+    for problem in status.media_problems[:MAX_SHOWN]:
+        say(f"  {problem}")
+    _more(len(status.media_problems), "clips")
+
+
+def _overview(status: Status) -> Table:
     shown = Table("", "", show_header=False, title=cell(f"Archive {status.archive}"))
     shown.add_row("sessions", f"{status.sessions:,}")
     shown.add_row("  archived", f"{status.archived:,}")
@@ -145,25 +178,16 @@ def _print(status: Status) -> None:
     shown.add_row("bytes stored", f"{status.size_bytes:,}")
     done = "nothing: all is archived" if status.sessions else "unknown: no session was found yet"
     shown.add_row("the rest", str(status.rest) if status.rest.requests else done)
-    console.print(shown)
-    for session in status.unfinished_sessions[:MAX_SHOWN]:
-        say(f"Session {session.session_id}: {_state(session)}")
-        say(f"  {session.reason}")
-        for clip in session.clips:
-            say(f"  clip {clip.clip_uuid}: {clip.status}: {clip.error}")
-    _more(status.unfinished, "sessions")
-    for key in status.no_sessions[:MAX_SHOWN]:
-        say(told_as_no_session(key))
-    if status.media_problems:
-        console.print("Stored, but something is wrong with the file:")
-    for problem in status.media_problems[:MAX_SHOWN]:
-        say(f"  {problem}")
-    _more(len(status.media_problems), "clips")
+    return shown
 
 
 def _more(number: int, what: str) -> None:
     if number > MAX_SHOWN:
         console.print(f"… and {number - MAX_SHOWN:,} more {what}; --json lists up to {MAX_LISTED}.")
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _state(session: UnfinishedSession) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from ut_clips_dagster.archive import verification
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.records import SESSIONS
 from ut_clips_dagster.archive.verification import Difference, repair_of
 from ut_clips_dagster.cli.companions import companions
@@ -42,9 +43,9 @@ def verify_archive(*, read_data: bool) -> bool:
     if not found.differences:
         how = "every byte read" if read_data else "sizes and checksums"
         result = "documents, objects and rows agree." if found.sessions else _nothing_stored(archive)
-        say(f"{found.sessions} sessions verified ({how}): {result}")
+        say(f"{counted(found.sessions, 'session')} verified ({how}): {result}")
         return True
-    table = Table("difference", "session", "what", title=f"{len(found.differences)} differences")
+    table = Table("difference", "session", "what", title=counted(len(found.differences), "difference"))
     for d in found.differences:
         table.add_row(cell(d.kind), cell(d.session_id), cell(d.what))
     console.print(table)

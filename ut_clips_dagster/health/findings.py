@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ut_clips_dagster.archive.discovery import LOST, DiscoveryDocument
-from ut_clips_dagster.archive.plan import duration
+from ut_clips_dagster.archive.plan import counted, duration
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts
 
 LEAST_FAILED_TICKS = 2
@@ -113,10 +113,10 @@ def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Findi
     for key, documents in by_key.items():
         tests = ", ".join(document.test_id for document in documents)
         begun = min(document.failing_since or document.asked_at for document in documents)
-        what = f"No session is found any more ({_tests(len(documents))}: {tests}). {documents[0].problem}"
+        what = f"No session is found any more ({counted(len(documents), 'test')}: {tests}). {documents[0].problem}"
         yield Finding(f"discovery:{key}", what, begun, _remedy(key.split(":")[0]))
     if silent and not stopped:
-        what = f"No session list was read of {_tests(len(silent))}: {', '.join(silent)}."
+        what = f"No session list was read of {counted(len(silent), 'test')}: {', '.join(silent)}."
         to_do = "Start the Dagster daemon and its sensor new_sessions, or run `ut-clips archive`."
         yield Finding("discovery:silent", what, min(since, default=None), to_do)
 
@@ -179,10 +179,6 @@ def _alerts(facts: Facts) -> Iterator[Finding]:
         what = f"Alerts cannot be delivered to {target.name}."
         to_do = "Check UT_CLIPS_ALERT_URLS and the network; what is told is tried again at each look."
         yield Finding(f"alerts:{target.name}", what, target.since, to_do)
-
-
-def _tests(count: int) -> str:
-    return "1 test" if count == 1 else f"{count} tests"
 
 
 def _rough(span: timedelta) -> str:

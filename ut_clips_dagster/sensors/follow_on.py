@@ -137,7 +137,7 @@ def follow_on_sensor(follow_on: FollowOn, job: UnresolvedAssetJobDefinition) -> 
         description=f"Requests {follow_on.name} after {after}, and bit by bit of older sessions.",
     )
     def tick(context: SensorEvaluationContext, **_: object) -> SensorResult:
-        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
+        archive: ArchiveResource = account.resource(context, ARCHIVE)
         before, now = Cursor.read(context.cursor), now_utc()
         waiting = RunsFilter(job_name=follow_on.job_name, statuses=IN_FLIGHT)
         if context.instance.get_runs_count(waiting) >= MAX_RUNS_WAITING:

@@ -31,7 +31,7 @@ def health_alerts_sensor(
     )
     @failing_visibly()
     def health_alerts(context: SensorEvaluationContext, **_: object) -> SkipReason:
-        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
+        archive: ArchiveResource = account.resource(context, ARCHIVE)
         store = archive.store()
         home = Path(context.instance.root_directory)
         facts = gather(store, archive.table(), test_ids, context.instance, home, now_utc(), account)

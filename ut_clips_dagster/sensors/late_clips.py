@@ -173,7 +173,7 @@ def late_clips_sensor(account: Account = DEFAULT) -> SensorDefinition:
     )
     @failing_visibly()
     def late_clips(context: SensorEvaluationContext, **_: object) -> SensorResult:
-        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
+        archive: ArchiveResource = account.resource(context, ARCHIVE)
         check_archive_is_there(context.instance, archive.table(), account)
         order = context.instance.get_dynamic_partitions(account.partitions)
         in_flight = sessions_in_flight(context.instance, order, account=account)

@@ -176,7 +176,7 @@ def unfinished_sessions_sensor(
     )
     @failing_visibly()
     def unfinished_sessions_tick(context: SensorEvaluationContext, **_: object) -> SensorResult:
-        archive: ArchiveResource = getattr(context.resources, account.named(ARCHIVE))
+        archive: ArchiveResource = account.resource(context, ARCHIVE)
         instance, now = context.instance, now_utc()
         check_archive_is_there(instance, archive.table(), account)
         for run_id in pass_over_silent(instance, now, account):

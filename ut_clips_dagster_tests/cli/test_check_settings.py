@@ -24,7 +24,7 @@ def test_all_is_tried_with_one_request_a_test_and_nothing_is_left(simulator: Sim
 
     assert code == 0, output
     for line in (
-        "Settings: ok: complete, 1 tests",
+        "Settings: ok: complete, 1 test",
         "DAGSTER_HOME: ok",
         "Token: ok",
         f"Test {DEMO_TEST_ID}: ok: 4 sessions",

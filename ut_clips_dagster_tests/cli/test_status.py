@@ -49,6 +49,20 @@ def test_a_session_that_was_never_listed_has_its_reason_and_the_exit_code_is_2(s
     assert f"answered 403 for the clips of session {bad}" in session["reason"]
 
 
+def test_a_test_that_cannot_be_read_any_more_is_told_since_when_and_why(simulator: SimulatorServer) -> None:
+    assert invoke("archive")[0] == 0
+    simulator.faults.add("forbidden:operation=list_sessions")
+    assert invoke("archive")[0] == 2
+
+    code, output = invoke("status")
+
+    assert code == 0  # of what is known nothing is unfinished
+    told = " ".join(output.split())
+    assert f"Test {simulator.world.test_ids[0]} is not read since 20" in told
+    assert "answered 403" in told
+    assert "Its new sessions are not known here." in told
+
+
 def test_the_time_of_the_next_try_and_the_tries_left_are_told(simulator: SimulatorServer, tmp_path: Path) -> None:
     bad = one_unlisted(simulator)
     since = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
