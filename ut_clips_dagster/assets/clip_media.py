@@ -12,7 +12,7 @@ from dagster import (
     multi_asset,
 )
 
-from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, RunEvent, materialize_each
+from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.specs import clip_media_spec, media_check_spec
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_MEDIA
 from ut_clips_dagster.media.prober import Prober
@@ -20,6 +20,7 @@ from ut_clips_dagster.media.session_media import MediaMaker, SessionMedia
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
+from ut_clips_dagster.storage.media_table import MediaTable
 
 MAX_SHOWN = 50
 MAX_MARKDOWN = 1_000
@@ -39,17 +40,22 @@ def clip_media(context: AssetExecutionContext, archive: ArchiveResource) -> Iter
     """Look at the stored clips of the sessions of this run, and log each session's the moment it is done."""
     records, table, store = archive.records(), archive.media_table(), archive.store()
     store.check_writable()
-    problems: dict[str, list[str]] = {}
     with Prober() as prober:
         maker = MediaMaker(store, table, prober)
 
         def make(session_id: str) -> Mapping[str, Any]:
             media = maker.make(records.read(session_id))
-            problems[session_id] = [f"Clip {m.clip_uuid}: {m.problem}" for m in media.problems]
             return media_metadata(media, store.uri, archive.gallery_url)
 
-        yield from materialize_each(context, CLIP_MEDIA, make, (media_check_spec, lambda _: problems))
+        yield from materialize_each(context, CLIP_MEDIA, make, (media_check_spec, lambda: _problems(table)))
     table.compact()
+
+
+def _problems(table: MediaTable) -> Problems:
+    found: dict[str, list[str]] = {}
+    for row in table.problems().itertuples():
+        found.setdefault(str(row.session_id), []).append(f"Clip {row.clip_uuid}: {row.problem}")
+    return found
 
 
 def lacking_media(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:

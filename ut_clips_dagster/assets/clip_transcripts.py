@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow.compute as pc
 from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
@@ -14,14 +15,15 @@ from dagster import (
     multi_asset,
 )
 
-from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, RunEvent, materialize_each
+from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.session_transcripts import NAME as SESSION_TRANSCRIPTS
 from ut_clips_dagster.assets.specs import GROUP, OWNERS, column_schema
 from ut_clips_dagster.known_sessions import CLIP_FILES
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
-from ut_clips_dagster.storage.transcripts_table import SCHEMA
+from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.transcripts_table import SCHEMA, TranscriptsTable
 from ut_clips_dagster.transcripts.cutter import Cutting, cut_session
 from ut_clips_dagster.transcripts.lacking import without_cuts
 from ut_clips_dagster.transcripts.shelf import TranscriptShelf
@@ -61,16 +63,14 @@ SHOWN = TableSchema([TableColumn("clip", "string"), TableColumn("cues", "int"), 
 def clip_transcripts(context: AssetExecutionContext, archive: ArchiveResource) -> Iterator[RunEvent]:
     """Cut the transcripts of the sessions of this run."""
     shelf, records = TranscriptShelf(archive.store()), archive.records()
-    several: dict[str, list[str]] = {}
 
     def make(session_id: str) -> Mapping[str, Any]:
         cutting = cut_session(shelf, records.read(session_id))
         if cutting.made.videos > 1:
-            several[session_id] = [_several(cutting.made.videos)]
-            context.log.warning(f"Session {session_id}: {several[session_id][0]}")
+            context.log.warning(f"Session {session_id}: {_several(cutting.made.videos)}")
         return _metadata(shelf, cutting)
 
-    yield from materialize_each(context, NAME, make, (ONE_VIDEO, lambda _: several))
+    yield from materialize_each(context, NAME, make, (ONE_VIDEO, lambda: _problems(archive.table(), shelf.clips_table)))
     shelf.clips_table.compact()
     shelf.table.compact()
 
@@ -95,6 +95,15 @@ def _metadata(shelf: TranscriptShelf, cutting: Cutting) -> Mapping[str, Any]:
         "clip_table": MetadataValue.table(table[:MAX_SHOWN], SHOWN),
         **({"problem": cutting.problem} if cutting.problem else {}),
     }
+
+
+def _problems(metadata: MetadataTable, cut: TranscriptsTable) -> Problems:
+    """Sessions whose transcript is cut to clips of several videos; from the tables alone, whatever their number."""
+    clips = metadata.stored(None, ("session_id", "video_uuid"))
+    clips = clips.filter(pc.is_in(clips["session_id"], value_set=cut.columns(None, ["session_id"])["session_id"]))
+    videos = clips.group_by("session_id").aggregate([("video_uuid", "count_distinct")])
+    several = videos.filter(pc.greater(videos["video_uuid_count_distinct"], 1)).to_pylist()
+    return {row["session_id"]: [_several(row["video_uuid_count_distinct"])] for row in several}
 
 
 def _several(videos: int) -> str:

@@ -22,6 +22,7 @@ from dagster import (
     AssetObservation,
     AssetsDefinition,
     BackfillPolicy,
+    DagsterEventType,
     DagsterInstance,
     Failure,
     MaterializeResult,
@@ -52,7 +53,7 @@ TIME_USED_UP = "Not begun, as the run's time is used up. The sensor requests it 
 
 RunEvent = MaterializeResult[Any] | AssetCheckResult
 Problems = Mapping[str, Sequence[str]]
-"""What is wrong, in words, by session; a session without problems may be left out."""
+"""What is wrong, in words, by session; sessions without problems are left out."""
 Lacking = Callable[[ArchiveResource, Sequence[str] | None], set[str]]
 """Which of these sessions (of all when None) lack it, and could have it now. It asks the archive's tables, not Dagster,
 and must be quick with 100,000 sessions: it is called at most once a tick."""
@@ -78,6 +79,24 @@ class FollowOn:
     def of(self, account: Account) -> FollowOn:
         """The same in another account."""
         return replace(self, asset=of_account(self.asset, account), account=account)
+
+    def due(self, instance: DagsterInstance, archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
+        """Sessions (of these, of all when None) that lack it, or of which Dagster shows it as missing for nothing.
+
+        A session without clips lacks nothing; its partition is materialized all the same, so that what is missing
+        in the UI is what is yet to be made.
+        """
+
+        def materialized(key: AssetKey) -> set[str]:
+            these = None if session_ids is None else set(session_ids)
+            return set(
+                instance.event_log_storage.get_latest_storage_id_by_partition(
+                    key, DagsterEventType.ASSET_MATERIALIZATION, these
+                )
+            )
+
+        follows = set.intersection(*(materialized(self.account.key(name)) for name in self.after))
+        return self.lacking(archive, session_ids) | (follows - materialized(self.asset.key))
 
     @property
     def name(self) -> str:
@@ -108,7 +127,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
     context: AssetExecutionContext,
     name: str,
     make: Callable[[str], Mapping[str, Any]],
-    check: tuple[AssetCheckSpec, Callable[[list[str]], Problems]] | None = None,
+    check: tuple[AssetCheckSpec, Callable[[], Problems]] | None = None,
     *,
     gives_way: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -121,7 +140,8 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         context: of the run.
         name: of the asset.
         make: makes one session's, and returns the metadata of its materialization; raises ClipsError.
-        check: the asset's check, and what is wrong with sessions that were made in this run.
+        check: the asset's check, and what is wrong in the whole archive: a check has no partitions, and a run over
+            other sessions must not show it as passed.
         gives_way: asked before each session; when true, the rest is left to a later run, without a failure.
         clock: monotonic seconds.
     """
@@ -151,7 +171,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         yield MaterializeResult(asset_key=asset_key, metadata=made[keys[0]])
     if check and context.selected_asset_check_keys:  # Dagster wants a result of every run, also of one that gave way
         spec, problems = check
-        yield _check_result(asset_key, spec.name, problems(list(made)), len(made), len(keys))
+        yield _check_result(asset_key, spec.name, problems(), list(made), len(keys))
     if errors:
         raise _failure(name, errors, len(keys))
     if batch and _others_selected(context):
@@ -170,18 +190,20 @@ def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, An
         return str(error)
 
 
-def _check_result(asset: AssetKey, name: str, problems: Problems, looked_at: int, of: int) -> AssetCheckResult:
-    """A warning at most: what is wrong changes nothing of the clips."""
-    lines = [f"Session {session_id}: {text}" for session_id, texts in problems.items() for text in texts]
-    left_out = [f"{of - looked_at} of {of} session(s) were not looked at in this run."] if looked_at < of else []
-    well = [f"All well in {looked_at} session(s)."] if looked_at and not lines else []
+def _check_result(asset: AssetKey, name: str, problems: Problems, made: Sequence[str], of: int) -> AssetCheckResult:
+    """A warning at most: what is wrong changes nothing of the clips. Sessions of this run come first."""
+    new_first = sorted(problems, key=lambda session_id: session_id not in made)
+    lines = [f"Session {session_id}: {text}" for session_id in new_first for text in problems[session_id]]
+    more = [f"… and {len(lines) - MAX_TOLD} more."] if len(lines) > MAX_TOLD else []
+    well = [] if lines else ["No problem is known of any session."]
+    looked_at = [f"{len(made)} of {counted(of, 'session')} looked at in this run."]
     return AssetCheckResult(
         asset_key=asset,
         check_name=name,
         passed=not lines,
         severity=AssetCheckSeverity.WARN,
-        description="\n".join([*lines[:MAX_TOLD], *well, *left_out]),
-        metadata={"sessions": looked_at, "sessions_left_out": of - looked_at, "problems": len(lines)},
+        description="\n".join([*lines[:MAX_TOLD], *more, *well, *looked_at]),
+        metadata={"sessions": len(made), "sessions_left_out": of - len(made), "problems": len(lines)},
     )
 
 

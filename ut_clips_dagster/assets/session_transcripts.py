@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow.dataset as ds
 from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
@@ -28,6 +29,7 @@ from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.results_api.pacing import Operation
 from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, IN_FLIGHT
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
+from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.transcripts.fetch import Fetched, fetch_transcript
 from ut_clips_dagster.transcripts.lacking import without_transcript
 from ut_clips_dagster.transcripts.shelf import TranscriptShelf
@@ -91,7 +93,7 @@ def session_transcripts(
             patience_s = PATIENCE_S if in_background else 0.0
             return gives_way(context.instance, context.run.run_id, patience_s, archive.account)
 
-        check = (READABLE, lambda session_ids: _problems(shelf, session_ids))
+        check = (READABLE, lambda: _problems(shelf.table))
         yield from materialize_each(context, NAME, make, check, gives_way=left_to_later)
     shelf.table.compact()
 
@@ -169,9 +171,9 @@ def _speakers(transcript: Transcript) -> list[TableRecord]:
     ]
 
 
-def _problems(shelf: TranscriptShelf, session_ids: Sequence[str]) -> Problems:
-    documents = {session_id: shelf.transcripts.read(session_id) for session_id in session_ids}
-    return {s: [document.problem] for s, document in documents.items() if document and document.problem}
+def _problems(table: SessionTranscriptsTable) -> Problems:
+    rows = table.columns(None, ["session_id", "problem"], ds.field("problem").is_valid())
+    return {row["session_id"]: [row["problem"]] for row in rows.to_pylist()}
 
 
 def _lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:

@@ -151,14 +151,17 @@ def _watch(
 
 
 def _followed(home: Path) -> bool:
-    """Whether the facts and posters of all clips are there."""
+    """Whether the facts and posters of all clips are there, and shown so."""
+    from dagster import DagsterInstance
+
     from ut_clips_dagster.definitions import archive_resource, follow_ons
     from ut_clips_dagster.settings import placeholder_settings
 
     told = {"archive": str(home / "archive"), "transcripts": False}  # they leave the budget to clips, and take minutes
     settings = placeholder_settings().model_copy(update=told)
     archive = archive_resource(settings)
-    return not any(follow_on.lacking(archive, None) for follow_on in follow_ons(settings))
+    with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return not any(follow_on.due(instance, archive, None) for follow_on in follow_ons(settings))
 
 
 def _recorded(home: Path, sessions: set[str]) -> bool:

@@ -14,14 +14,14 @@ from ut_clips_dagster.sensors.run_requests import pieces
 
 
 def make_follow_ons(platform: Platform, only: Sequence[str] | None, order: Sequence[str]) -> None:
-    """Make of these sessions (of all when None) what follows on their clips and is lacking; failures are told."""
+    """Make of these sessions (of all when None) what follows on their clips and is due; failures are told."""
     for follow_on in follow_ons(platform.settings, platform.account):
         try:
-            lacking = follow_on.lacking(platform.archive, only)
+            due = follow_on.due(platform.instance, platform.archive, only)
         except ClipsError as error:
             say(f"{follow_on.name}: {error}", to=errors)
             continue
-        wanted = list(pieces(lacking, order, len(order)))
+        wanted = list(pieces(due, order, len(order)))
         number = sum(map(len, wanted))
         if not number:
             continue

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from dagster import (
     AssetRecordsFilter,
@@ -153,8 +154,9 @@ def follow_on_sensor(follow_on: FollowOn, job: UnresolvedAssetJobDefinition) -> 
             return SensorResult(skip_reason="No new event.", cursor=cursor.model_dump_json())
         order = context.instance.get_dynamic_partitions(account.partitions)
         known = set(order)
-        lacking = follow_on.lacking(archive, sorted(touched)) & known if touched else set()
-        everything = None if cursor.position is None else follow_on.lacking(archive, None) & known
+        due = partial(follow_on.due, context.instance, archive)
+        lacking = due(sorted(touched)) & known if touched else set()
+        everything = None if cursor.position is None else due(None) & known
         in_flight = sessions_in_flight(context.instance, order, follow_on.job_name, account)
         cursor, requests = plan_tick(cursor, order, lacking, everything, in_flight, now, follow_on.batch)
         if not requests:

@@ -63,8 +63,10 @@ class MetadataTable(SessionTable):
         condition = ((ds.field("status") != "STORED") | ds.field("error").is_valid()) & ds.field("listed")
         return to_pandas(self.columns(None, columns, condition))
 
-    def stored(self, session_ids: Sequence[str] | None) -> pa.Table:
-        """The stored clips of these sessions (of all when None): session_id, storage_path."""
+    def stored(
+        self, session_ids: Sequence[str] | None, columns: Sequence[str] = ("session_id", "storage_path")
+    ) -> pa.Table:
+        """The stored clips of these sessions (of all when None)."""
         import pyarrow.dataset as ds
 
-        return self.columns(session_ids, ["session_id", "storage_path"], ds.field("status") == "STORED")
+        return self.columns(session_ids, list(columns), ds.field("status") == "STORED")

@@ -92,6 +92,9 @@ def test_a_problem_is_shown_and_the_clip_stays_stored(platform: TestPlatform) ->
     (check,) = checks(run)
     assert (check.passed, check.severity) == (False, AssetCheckSeverity.WARN)
     assert f"Session {key}: Clip {clip.clip_uuid}" in check.description
+    others = [k for k in keys if k != key]
+    (check,) = checks(make(platform, others[:1]))
+    assert not check.passed, "a run over another session hides it"
     rows = platform.archive.table().read([key])
     assert set(rows["status"]) == {"STORED"}
     problems = platform.archive.media_table().problems()
@@ -111,7 +114,7 @@ def test_a_session_that_fails_stops_no_other_and_changes_nothing_of_the_four(arc
     assert archived.failed("clip_media") == {bad}
     (check,) = checks(run)
     assert check.description == (
-        f"All well in {len(keys) - 1} session(s).\n1 of {len(keys)} session(s) were not looked at in this run."
+        f"No problem is known of any session.\n{len(keys) - 1} of {len(keys)} sessions looked at in this run."
     )
     (failure,) = [e.step_failure_data for e in run.all_events if e.is_step_failure]
     assert f"Session {bad}: sessions/{bad}/clip_media.json" in failure.user_failure_data.description

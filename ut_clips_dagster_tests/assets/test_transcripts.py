@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from ut_clips_dagster.assets.session_transcripts import gives_way
 from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.definitions import JOB, build_definitions, follow_ons
 from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.simulator import Fault, FaultName, Operation
 from ut_clips_dagster_tests.platform import TestPlatform, materializations
 
 TRANSCRIPTS, CUTS = "session_transcripts", "clip_transcripts"
@@ -81,7 +83,7 @@ def test_clips_come_first(platform: TestPlatform) -> None:
     assert requests(platform) == 0
     assert platform.materialized(TRANSCRIPTS) == set()
     (check,) = run.get_asset_check_evaluations()
-    assert check.description == f"{len(keys)} of {len(keys)} session(s) were not looked at in this run."
+    assert check.description == f"No problem is known of any session.\n0 of {len(keys)} sessions looked at in this run."
     platform.instance.report_run_canceled(archiving)
     assert make(platform, TRANSCRIPTS, keys[:1]).success
     assert platform.materialized(TRANSCRIPTS) == {keys[0]}
@@ -116,25 +118,21 @@ def test_a_session_that_fails_fails_alone_and_touches_no_clip(platform: TestPlat
     assert platform.failed("clip_files") == set()
 
 
-def test_clips_of_several_videos_are_cut_with_a_warning(
-    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ut_clips_dagster.transcripts import cutter
-
+def test_clips_of_several_videos_are_cut_with_a_warning(platform: TestPlatform) -> None:
     keys = platform.add_partitions()
-    platform.run(keys[0])
-    make(platform, TRANSCRIPTS, keys[:1])
-    real = cutter.clip_transcripts
+    several = next(k for k in keys if len(platform.simulator.world.clips(k)) > 1)
+    other = json.dumps("5a1e0d8c-0c0f-4a53-9c53-0f3f6f6b7a11")
+    where = "clips.0.videoUuid"
+    replaced = Fault(name=FaultName.REPLACED, operation=Operation.LIST_CLIPS, at=where, value=other, session_id=several)
+    platform.simulator.faults.add(replaced)
+    platform.run(keys[0], keys[-1])
+    make(platform, TRANSCRIPTS, keys)
 
-    def of_two_videos(*arguments: Any) -> Any:
-        made = real(*arguments)
-        return type(made)(made.files, made.rows, 2)
-
-    monkeypatch.setattr(cutter, "clip_transcripts", of_two_videos)
-    run = make(platform, CUTS, keys[:1])
-    (check,) = run.get_asset_check_evaluations()
-    assert (run.success, check.passed) == (True, False)
-    assert "cut from 2 videos" in str(check.description)
+    for each in ([several], [key for key in keys if key != several][:1]):  # a run over others does not hide it
+        run = make(platform, CUTS, each)
+        (check,) = run.get_asset_check_evaluations()
+        assert (run.success, check.passed) == (True, False)
+        assert f"Session {several}: Its clips are cut from 2 videos" in str(check.description)
 
 
 def test_switched_off_there_is_neither_asset_nor_sensor(
