@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from typing_extensions import Self
 
-MAX_COMMIT_ATTEMPTS = 12
+MAX_COMMIT_ATTEMPTS = 30
+"""Of eight writers one lost twelve in a row where a commit took seconds (S3, measured)."""
+MAX_COMMIT_WAIT_S = 4.0
 COMPACT_ABOVE_FILES = 60
 """Small files, of a session or some, until they are merged into one."""
 SMALL_BYTES = 128 * 1024
@@ -115,7 +117,7 @@ class SessionTable:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((CommitFailedError, _RowsChangedError)),
             stop=tenacity.stop_after_attempt(MAX_COMMIT_ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=MAX_COMMIT_WAIT_S),
             sleep=self._sleep,
             reraise=True,
         )

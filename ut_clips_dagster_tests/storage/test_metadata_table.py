@@ -19,7 +19,7 @@ from ut_clips_dagster.errors import StorageError, TableConflictError
 from ut_clips_dagster.storage import session_table
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable, as_clip_metadata
-from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS, SessionTable, as_rows
+from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS, MAX_COMMIT_WAIT_S, SessionTable, as_rows
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, GcsEmulator
@@ -188,7 +188,7 @@ def test_a_commit_that_keeps_losing_is_given_up_in_bounds(tmp_path: Path, monkey
     with pytest.raises(TableConflictError, match="rows of session s1 are not written yet"):
         MetadataTable(str(tmp_path), sleep=waits.append).replace("s1", rows("s1"))
     assert len(attempts) == MAX_COMMIT_ATTEMPTS
-    assert all(0 <= wait <= 2 for wait in waits)
+    assert all(0 <= wait <= MAX_COMMIT_WAIT_S for wait in waits)
 
 
 def test_rows_that_are_no_longer_true_after_their_commit_are_written_again(tmp_path: Path) -> None:
