@@ -22,6 +22,7 @@ from ut_clips_dagster.storage.session_table import SessionTable
 
 MAX_NOTED = 5
 REPAIR_ALL = "ut-clips repair"
+ALL = "all"
 
 
 @dataclass
@@ -58,28 +59,54 @@ def verify_archive(*, read_data: bool) -> bool:
 def verify(archive: ArchiveResource, *, read_data: bool) -> Findings:
     """Compare everything with each other. Changes nothing.
 
+    What differs is looked at again, with its rows read anew: runs go on writing meanwhile, and a session that was
+    finished after the tables were read is no difference.
+
     Raises:
         StorageError: the store cannot be read at all.
     """
-    store, records = archive.store(), archive.records()
     session_ids = documented_sessions(archive)
-    findings = Findings(sessions=len(session_ids))
-    recorded: set[str] = set()
-    table = _Rows(archive.table(), findings)
-    beside = [(companion, _Rows(companion.table, findings)) for companion in companions(archive)]
+    found = _look(archive, session_ids, read_data=read_data)
+    if doubtful := [each for each in found.differences if is_uuid(each)]:
+        again = _look(archive, [each for each in doubtful if _is_documented(archive, each)], read_data=read_data)
+        found.recorded |= again.recorded
+        still = {*found.differences, ALL}
+        found.differences = {each: told for each, told in again.differences.items() if each in still}
+    differences = [difference for told in found.differences.values() for difference in told]
+    return Findings(len(session_ids), differences, verification.unrecorded(archive.store(), found.recorded))
+
+
+@dataclass
+class _Looked:
+    """What one look found; differences by session, and under ALL what is of none."""
+
+    differences: dict[str, list[Difference]] = field(default_factory=dict)
+    recorded: set[str] = field(default_factory=set)
+
+
+def _look(archive: ArchiveResource, session_ids: Sequence[str], *, read_data: bool) -> _Looked:
+    store, records, looked = archive.store(), archive.records(), _Looked()
+    table = _Rows(archive.table(), looked)
+    beside = [(companion, _Rows(companion.table, looked)) for companion in companions(archive)]
     for session_id in session_ids:
         inspection = records.inspect(session_id)
-        recorded.update(file.storage_path for file in inspection.record.clip_files.files)
+        looked.recorded.update(file.storage_path for file in inspection.record.clip_files.files)
         rows = table.take(session_id)
-        findings.differences += verification.session_differences(inspection, rows, store, read_data=read_data)
+        told = list(verification.session_differences(inspection, rows, store, read_data=read_data))
         for companion, its_table in beside:
             checked = companion.check(inspection.record, its_table.take(session_id), read_data=read_data)
-            findings.differences += checked.differences
-            recorded |= checked.recorded
+            told += checked.differences
+            looked.recorded |= checked.recorded
+        if told:
+            looked.differences[session_id] = told
     for rest in (table, *(its_table for _, its_table in beside)):
-        findings.differences += _rows_without_documents(rest.name, rest.by_session)
-    findings.unrecorded = verification.unrecorded(store, recorded)
-    return findings
+        for difference in _rows_without_documents(rest.name, rest.by_session):
+            looked.differences.setdefault(difference.session_id or ALL, []).append(difference)
+    return looked
+
+
+def _is_documented(archive: ArchiveResource, session_id: str) -> bool:
+    return any(path.endswith(".json") for path in archive.store().walk(f"{SESSIONS}{session_id}/"))
 
 
 def documented_sessions(archive: ArchiveResource) -> list[str]:
@@ -91,13 +118,14 @@ def documented_sessions(archive: ArchiveResource) -> list[str]:
 class _Rows:
     """A table's rows by the session they name, rows that name none under the empty text; taken session by session."""
 
-    def __init__(self, table: SessionTable, findings: Findings) -> None:
+    def __init__(self, table: SessionTable, looked: _Looked) -> None:
         self.name = table.name
         rows: pd.DataFrame | None = None
         try:
             rows = table.read()
         except StorageError as error:
-            findings.differences.append(Difference("table unreadable", "all", str(error), REPAIR_ALL))
+            unreadable = Difference("table unreadable", ALL, str(error), REPAIR_ALL)
+            looked.differences.setdefault(ALL, []).append(unreadable)
         self._empty = None if rows is None else rows.iloc[:0]
         groups = () if rows is None else rows.groupby(rows["session_id"].fillna(""))
         self.by_session = {str(key): group for key, group in groups}

@@ -12,6 +12,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance, RunsFilter
 from typer.testing import CliRunner
 
+from ut_clips_dagster.archive.records import Inspection, SessionRecords
 from ut_clips_dagster.cli import app
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.simulator import Operation, SimulatorServer, media_file
@@ -314,3 +315,23 @@ def test_archive_says_why_a_session_could_not_even_be_listed(simulator: Simulato
     assert code == 2
     assert f"The Results API answered 403 for the clips of session {bad}" in " ".join(output.split())
     assert "3 of 4 sessions archived" in output
+
+
+def test_verify_beside_a_run_tells_nothing_that_the_run_made_meanwhile(
+    simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke("archive")[0] == 0
+    last = max(session.session_id for session in simulator.world.sessions())
+    inspect, archived_meanwhile = SessionRecords.inspect, []
+
+    def inspect_late(self: SessionRecords, session_id: str) -> Inspection:
+        if not archived_meanwhile:  # after the tables were read
+            simulator.world.add_clip(last)
+            simulator.world.add_clip(simulator.world.add_session().session_id)
+            archived_meanwhile.append(invoke("archive", "--session", last)[0] + invoke("archive")[0])
+        return inspect(self, session_id)
+
+    monkeypatch.setattr(SessionRecords, "inspect", inspect_late)
+
+    assert invoke("verify", "--read-data")[0] == 0
+    assert archived_meanwhile == [0]
