@@ -25,7 +25,7 @@ NET = "127.77.0"
 CLONE_NEWNET = 0x40000000
 UNSHARE = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
 INIT = """
-trap '' CHLD
+trap '' CHLD HUP INT TERM
 hostname "$1"
 ip link set lo up
 mount -t tmpfs shm /dev/shm
