@@ -67,11 +67,7 @@ def make_place(root: Path, server: SimulatorServer, time_scale: float) -> Place:
     place = Place(
         root,
         {
-            "USERTESTING_API_URL": server.url,
-            "USERTESTING_TOKEN_URL": server.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            **server.environment,
             "UT_CLIPS_ARCHIVE": str(root / "archive"),
             "UT_CLIPS_POLL_INTERVAL_S": str(3 / time_scale),
             "DAGSTER_HOME": str(root / "home"),

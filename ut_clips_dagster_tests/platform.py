@@ -19,7 +19,7 @@ from ut_clips_dagster.known_sessions import RELIST, relist_config
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.settings import Settings, load_settings
-from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer, media_file
+from ut_clips_dagster.simulator import SimulatorConfig, SimulatorServer, media_file
 
 TIME_SCALE = 200.0
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__"), JOB)
@@ -105,11 +105,7 @@ def running_platform(
 ) -> Iterator[TestPlatform]:
     with SimulatorServer(config) as simulator, DagsterInstance.ephemeral(tempdir=str(root)) as instance:
         environment = {
-            "USERTESTING_API_URL": simulator.url,
-            "USERTESTING_TOKEN_URL": simulator.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            **simulator.environment,
             "UT_CLIPS_ARCHIVE": archive or str(root / "archive"),
             "UT_CLIPS_POLL_INTERVAL_S": str(3.0 / config.time_scale),
         }

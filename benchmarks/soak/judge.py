@@ -20,7 +20,7 @@ from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 LEAST_FREE = "10M"
-"""Where the archive has a small disk to fill up; it is 2 GiB otherwise."""
+"""Where the archive has a small disk to fill up, as for the alerts (`location`)."""
 FOUR = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 
 

@@ -64,9 +64,7 @@ class Platform:
         others = ("UT_CLIPS", "USERTESTING", "DAGSTER")
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(others)},
-            "USERTESTING_API_URL": self._simulator.url,
-            "USERTESTING_TOKEN_URL": self._simulator.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
+            **self._simulator.environment,
             "USERTESTING_CLIENT_SECRET": self.secret,
             "USERTESTING_TEST_IDS": ",".join(self.test_ids),
             "UT_CLIPS_ARCHIVE": str(self.archive),

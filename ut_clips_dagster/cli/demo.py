@@ -21,7 +21,7 @@ from ut_clips_dagster.cli.console import cell, console
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.gallery.server import GalleryServer
-from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
+from ut_clips_dagster.simulator import SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
@@ -99,11 +99,7 @@ def environment(simulator: SimulatorServer, home: Path, gallery_url: str = "") -
     """The settings of everything that works with the demo's simulator, archive and instance."""
     return {
         **os.environ,
-        "USERTESTING_API_URL": simulator.url,
-        "USERTESTING_TOKEN_URL": simulator.token_url,
-        "USERTESTING_CLIENT_ID": "demo",
-        "USERTESTING_CLIENT_SECRET": "demo",
-        "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+        **simulator.environment,
         "UT_CLIPS_ARCHIVE": str(home / "archive"),
         "UT_CLIPS_GALLERY_URL": gallery_url,
         "UT_CLIPS_POLL_INTERVAL_S": str(POLL_INTERVAL_S),

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.discovery import Discoveries
-from ut_clips_dagster.archive.plan import History, Plan, learn, plan
+from ut_clips_dagster.archive.plan import History, Plan, counted, learn, plan
 from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
@@ -171,7 +171,9 @@ def _overview(status: Status) -> Table:
     for progress in status.queue.running:
         shown.add_row("  run under way", progress)
     if status.queue.queued_runs:
-        shown.add_row("  runs queued", f"{status.queue.queued_runs:,} for {status.queue.queued_sessions:,} sessions")
+        shown.add_row(
+            "  runs queued", f"{status.queue.queued_runs:,} for {counted(status.queue.queued_sessions, 'session')}"
+        )
     shown.add_row("clips", f"{sum(status.clips.values()):,}")
     for state, count in sorted(status.clips.items()):
         shown.add_row(cell(f"  {state}"), f"{count:,}")

@@ -75,6 +75,17 @@ class SimulatorServer:
         """For USERTESTING_TOKEN_URL."""
         return f"{self.url}/oauth2/token"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of whoever talks to it."""
+        return {
+            "USERTESTING_API_URL": self.url,
+            "USERTESTING_TOKEN_URL": self.token_url,
+            "USERTESTING_CLIENT_ID": "demo",
+            "USERTESTING_CLIENT_SECRET": "demo",
+            "USERTESTING_TEST_IDS": ",".join(self.simulator.config.test_ids),
+        }
+
     def start(self) -> None:
         """Listen, and return once requests are answered."""
         self._socket = _listen(self.simulator.config)

@@ -21,7 +21,6 @@ from ut_clips_dagster.cli.main import app
 from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.cli.verify import verify
 from ut_clips_dagster.simulator import (
-    DEMO_TEST_ID,
     Clip,
     Operation,
     SimulatorConfig,
@@ -122,11 +121,7 @@ def archive_to_damage(folder: Path) -> Iterator[DamagedArchive]:
     config = SimulatorConfig(rate_limit=1_000_000, sessions=0, generation_s=0.01)
     with SimulatorServer(config) as server, pytest.MonkeyPatch.context() as patch:
         settings = {
-            "USERTESTING_API_URL": server.url,
-            "USERTESTING_TOKEN_URL": server.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            **server.environment,
             "UT_CLIPS_ARCHIVE": str(folder / "now" / "archive"),
             "UT_CLIPS_POLL_INTERVAL_S": "0.02",
             "DAGSTER_HOME": str(folder / "now" / "dagster"),

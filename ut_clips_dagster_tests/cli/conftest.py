@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer
+from ut_clips_dagster.simulator import SimulatorConfig, SimulatorServer
 
 SCALE = 200.0
 
@@ -17,11 +17,7 @@ def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simul
     config = SimulatorConfig(sessions=4, clips_total=6, time_scale=SCALE, rate_limit=100)
     with SimulatorServer(config) as server:
         settings = {
-            "USERTESTING_API_URL": server.url,
-            "USERTESTING_TOKEN_URL": server.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            **server.environment,
             "UT_CLIPS_ARCHIVE": str(tmp_path / "archive"),
             "UT_CLIPS_POLL_INTERVAL_S": str(3 / SCALE),
             "UT_CLIPS_TRANSCRIPTS": "off",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorConfig, SimulatorServer, media_file
+from ut_clips_dagster.simulator import SimulatorConfig, SimulatorServer, media_file
 from ut_clips_dagster_tests.cli.conftest import SCALE
 from ut_clips_dagster_tests.cli.test_commands import invoke
 from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
@@ -18,11 +18,7 @@ def test_an_archive_in_a_bucket_holds_every_clip_and_row_and_verifies(
     monkeypatch.chdir(tmp_path)
     with SimulatorServer(SimulatorConfig(sessions=3, clips_total=4, time_scale=SCALE, rate_limit=100)) as simulator:
         settings = {
-            "USERTESTING_API_URL": simulator.url,
-            "USERTESTING_TOKEN_URL": simulator.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            **simulator.environment,
             "UT_CLIPS_ARCHIVE": f"gs://{gcs_bucket}/some/prefix",
             "UT_CLIPS_POLL_INTERVAL_S": str(3 / SCALE),
             "DAGSTER_HOME": str(tmp_path / "home"),

@@ -31,11 +31,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulato
     )
     with SimulatorServer(config) as server:
         settings = {
-            "USERTESTING_API_URL": server.url,
-            "USERTESTING_TOKEN_URL": server.token_url,
-            "USERTESTING_CLIENT_ID": "demo",
-            "USERTESTING_CLIENT_SECRET": "demo",
-            "USERTESTING_TEST_IDS": DEMO_TEST_ID,
+            **server.environment,
             "UT_CLIPS_ARCHIVE": str(tmp_path / "archive"),
             "UT_CLIPS_POLL_INTERVAL_S": "0.02",
             "DAGSTER_HOME": str(tmp_path / "home"),
