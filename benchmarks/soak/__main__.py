@@ -5,7 +5,7 @@
 A simulated API, a code server and a daemon; participants and researchers at work; one injury after the other, and
 something killed ten times. Then all injuries are lifted, it settles, and everything is compared: every file byte
 for byte, the documents, Dagster's statuses, `verify --read-data`, `health`, `status` and the last alert. Exit code 1
-when something is wrong. `--archive` on a small file system of its own (`mount -t tmpfs -o size=64m`) lets its disk
+when something is wrong. `--archive` on a small file system of its own (`mount -t tmpfs -o size=128m`) lets its disk
 run full, too.
 """
 

@@ -80,9 +80,9 @@ def plan(history: History, sessions: int, unlisted: int, missing_clips: int, tra
     return Plan(sessions, round(clips), requests, round(full_windows * WINDOW_S + tail_s, 1), transcripts)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 session`, `2 sessions`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ut_clips_dagster.archive.documents import Document
+from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.health.findings import Finding
 from ut_clips_dagster.results_api.models import UtcDatetime
 
@@ -79,7 +80,8 @@ def message(target: Target, findings: Sequence[Finding], archive: str, now: date
     parts += [f"Well again: {known[key].what}" for key in gone]
     left = len([k for key, k in known.items() if key not in gone and k.gone_since is None]) - len(new)
     if not new:
-        parts.append(f"{left} other findings remain: `ut-clips health`." if left else "All is well.")
+        others = counted(left, "other finding remains", "other findings remain")
+        parts.append(f"{others}: `ut-clips health`." if left else "All is well.")
     title = f"ut-clips: {'not well' if new else 'well again'} ({archive})"
     return Message(title, "\n\n".join(parts), frozenset([*(f.key for f in new), *gone]), well_again=not new)
 

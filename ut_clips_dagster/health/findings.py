@@ -106,7 +106,8 @@ def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Findi
             silent.append(test_id)
             since.append(document.succeeded_at or document.first_asked_at)
         if document and document.malformed:
-            what = f"{document.malformed} entries of test {test_id}'s session list could not be understood."
+            entries = counted(document.malformed, "entry", "entries")
+            what = f"{entries} of test {test_id}'s session list could not be understood."
             yield Finding(
                 f"malformed:{test_id}", what, None, "See the ticks of new_sessions; tell UserTesting's support."
             )

@@ -122,7 +122,7 @@ def test_another_finding_is_told_while_the_first_is_there(memory: AlertMemory, r
     assert [LOST.what in m["message"] for m in receiver.messages] == [True, False]
     for minute in (20, 31):
         look(memory, minute, FULL, urls=[receiver.url])
-    assert "1 other findings remain" in receiver.messages[-1]["message"]
+    assert "1 other finding remains" in receiver.messages[-1]["message"]
 
 
 def test_a_failed_delivery_is_shown_and_tried_again_and_others_are_told_once(
