@@ -131,7 +131,7 @@ def _judge(its: Bench, sessions: list[str], report: Report) -> None:
     report.expect(set(creates.values()) == {1}, "a clip was stored more than once")
     verified = its.command("verify", "--read-data")
     report.say(f"verify --read-data: exit code {verified.returncode}: {' '.join(verified.stdout.split())[-200:]}")
-    report.expect(verified.returncode == 0, "verify finds differences")
+    report.expect(verified.returncode == 0, f"verify finds differences:\n{verified.stdout}")
 
 
 def _midway(its: Bench, backfill_id: str) -> tuple[DagsterRun, Host]:

@@ -23,7 +23,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NET = "127.77.0"
 CLONE_NEWNET = 0x40000000
-UNSHARE = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
+UNSHARE = (
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--net",
+    "--mount",
+    "--uts",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+)
 INIT = """
 trap '' CHLD HUP INT TERM
 hostname "$1"
@@ -31,9 +43,10 @@ ip link set lo up
 mount -t tmpfs shm /dev/shm
 mkdir -p "$2" "$3" && mount --bind "$2" "$3"
 echo booted
-while read -r line; do :; done
+exec sleep infinity
 """
-"""The first process: it ends when the test does, as its input ends then; and all others of the host end with it."""
+"""The first process: it ends when the test does, and all others of the host with it. It reads nothing and heeds no
+signal: a shell that waited for input ended when Ray's raylet did."""
 
 
 class Host:
@@ -57,7 +70,7 @@ class Host:
         shutil.rmtree(self.folder, ignore_errors=True)
         shell = ["sh", "-ec", INIT, "init", self.name, str(self.folder), str(self._lan.disk)]
         self._shell = subprocess.Popen(
-            [*UNSHARE, *shell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [*UNSHARE, *shell], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         assert self._shell.stdout is not None
         if self._shell.stdout.readline() != b"booted\n":
@@ -125,9 +138,8 @@ class Host:
         with suppress(ProcessLookupError):
             os.kill(self._init, signal.SIGKILL)
         self._shell.wait(10)
-        for pipe in (self._shell.stdin, self._shell.stdout):
-            if pipe:
-                pipe.close()
+        if self._shell.stdout:
+            self._shell.stdout.close()
         self._shell, self._init = None, 0
 
 
@@ -173,7 +185,7 @@ def _configure(init: int, *commands: str) -> None:
 @contextmanager
 def lan() -> Iterator[Lan]:
     """A switch without hosts; skips loudly where namespaces cannot be made."""
-    missing = [name for name in ("unshare", "nsenter", "ip", "mount") if shutil.which(name) is None]
+    missing = [name for name in ("setpriv", "unshare", "nsenter", "ip", "mount") if shutil.which(name) is None]
     if os.geteuid() != 0 or missing:
         pytest.skip(f"SEVERAL HOSTS ARE NOT TESTED: it takes root and {', '.join(missing) or 'nothing else'}")
     folder = Path(tempfile.mkdtemp(prefix="lan-", dir="/tmp"))  # short: sockets of Unix have a hundred letters
