@@ -76,6 +76,7 @@ class Ray:
             "RAY_DASHBOARD_URL": f"http://{control.address}:{DASHBOARD_PORT}",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DISABLE_IMPORT_WARNING": "1",
+            "RAY_raylet_start_wait_time_s": "300",  # on a busy machine
         }
 
     def start_head(self, control: Host, env: Mapping[str, str], logs: Path) -> None:
