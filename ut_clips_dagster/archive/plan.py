@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ut_clips_dagster.archive.wording import counted, duration
+
 REQUESTS_PER_WINDOW = 10
 WINDOW_S = 60.0
 """The budget of an account: ten requests a minute (OpenAPI document)."""
@@ -78,18 +80,3 @@ def plan(history: History, sessions: int, unlisted: int, missing_clips: int, tra
     full_windows, rest = divmod(requests - 1, REQUESTS_PER_WINDOW)
     tail_s = max(rest * WINDOW_S / REQUESTS_PER_WINDOW if full_windows else 0.0, history.generation_s if clips else 0.0)
     return Plan(sessions, round(clips), requests, round(full_windows * WINDOW_S + tail_s, 1), transcripts)
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """`1 session`, `2 sessions`."""
-    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    minutes, hours = seconds / 60, seconds / 3600
-    if hours >= 48:  # noqa: PLR2004
-        return f"{hours / 24:.1f} days"
-    if hours >= 2:  # noqa: PLR2004
-        return f"{hours:.1f} h"
-    return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"  # noqa: PLR2004

@@ -21,9 +21,9 @@ from dagster import (
 )
 
 from ut_clips_dagster.account import Account
-from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.poller import Batch
 from ut_clips_dagster.archive.session_work import SessionResult, Steps
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.assets.checks import MAX_CHECK_S, check_results, rotated
 from ut_clips_dagster.assets.event_metadata import event_metadata, table
 from ut_clips_dagster.assets.run_plan import plan_and_cost

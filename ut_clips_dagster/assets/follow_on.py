@@ -29,8 +29,8 @@ from dagster import (
 )
 
 from ut_clips_dagster.account import DEFAULT, Account
-from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.run_watch import RunWatch
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.assets.clips import STOP_STARTING_AFTER_S
 from ut_clips_dagster.assets.event_metadata import table
 from ut_clips_dagster.assets.of_account import of_account

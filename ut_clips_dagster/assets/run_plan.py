@@ -15,18 +15,10 @@ from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, Dagst
 
 from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.documents import SessionRecord
-from ut_clips_dagster.archive.plan import (
-    REQUESTS_PER_WINDOW,
-    SLOW_SHARE,
-    WINDOW_S,
-    History,
-    Plan,
-    counted,
-    duration,
-    plan,
-)
+from ut_clips_dagster.archive.plan import REQUESTS_PER_WINDOW, SLOW_SHARE, WINDOW_S, History, Plan, plan
 from ut_clips_dagster.archive.progress import Progress, watched_by
 from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.archive.wording import counted, duration
 from ut_clips_dagster.known_sessions import CLIP_LIST, CLIP_URLS
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.pacing import Pacer

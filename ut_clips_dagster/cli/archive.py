@@ -8,9 +8,9 @@ from dagster import AssetMaterialization
 
 from ut_clips_dagster.account import ARCHIVE_JOB
 from ut_clips_dagster.archive.documents import SessionRecord
-from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.relisting import next_relist, settled_sessions
 from ut_clips_dagster.archive.rows import all_clip_metadata, differing_sessions
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.cli.follow_ons import make_follow_ons
 from ut_clips_dagster.cli.platform import Platform, open_platform

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ut_clips_dagster.archive.plan import counted
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.errors import ApiUnavailableError, BudgetExhaustedError, ClipsError

@@ -9,7 +9,7 @@ from dotenv import load_dotenv
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ut_clips_dagster.archive.copying import ArchiveCopy, Copied
-from ut_clips_dagster.archive.plan import counted
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.settings import archive_root, placeholder_settings

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.records import SESSIONS, SessionRecords
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import cell, console
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG
 from ut_clips_dagster.errors import ClipsError

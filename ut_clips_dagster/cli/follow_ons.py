@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ut_clips_dagster.archive.plan import counted
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.cli.platform import Platform
 from ut_clips_dagster.cli.runs import run_job

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import typer
 
 from ut_clips_dagster.account import Account
-from ut_clips_dagster.archive.plan import counted, duration
+from ut_clips_dagster.archive.wording import counted, duration
 from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import home_path, store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance

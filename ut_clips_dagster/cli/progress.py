@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.progress import Progress as Counts
 from ut_clips_dagster.archive.progress import watched_by
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import console
 
 

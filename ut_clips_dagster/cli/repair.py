@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from ut_clips_dagster.archive.companions import Companion
-from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.repair import Repaired, Repairer
 from ut_clips_dagster.archive.rows import all_clip_metadata
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import errors, say
 from ut_clips_dagster.cli.platform import archive_settings

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.discovery import Discoveries
-from ut_clips_dagster.archive.plan import History, Plan, counted, learn, plan
+from ut_clips_dagster.archive.plan import History, Plan, learn, plan
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance

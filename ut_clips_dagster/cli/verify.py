@@ -9,9 +9,9 @@ import pandas as pd
 from rich.table import Table
 
 from ut_clips_dagster.archive import verification
-from ut_clips_dagster.archive.plan import counted
 from ut_clips_dagster.archive.records import SESSIONS
 from ut_clips_dagster.archive.verification import Difference, repair_of
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import archive_settings

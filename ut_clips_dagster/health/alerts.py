@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ut_clips_dagster.archive.documents import Document
-from ut_clips_dagster.archive.plan import counted
+from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.health.findings import Finding
 from ut_clips_dagster.results_api.models import UtcDatetime
 

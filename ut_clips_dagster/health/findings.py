@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ut_clips_dagster.archive.discovery import LOST, DiscoveryDocument
-from ut_clips_dagster.archive.plan import counted, duration
+from ut_clips_dagster.archive.wording import counted, duration
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts
 
 LEAST_FAILED_TICKS = 2

@@ -8,7 +8,7 @@ from dagster import DagsterError, DagsterInstance, DagsterRunStatus, RunsFilter
 
 from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.discovery import LOST, OUTAGE_AFTER, DiscoveryDocument
-from ut_clips_dagster.archive.plan import duration
+from ut_clips_dagster.archive.wording import duration
 from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.known_sessions import is_archiving as holds_sessions
 
