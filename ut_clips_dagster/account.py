@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster import (
+    AssetExecutionContext,
     AssetKey,
     AssetSpec,
     DefaultSensorStatus,
     DynamicPartitionsDefinition,
+    OpExecutionContext,
     SensorEvaluationContext,
 )
 from dagster._core.definitions.assets.definition.asset_spec import SYSTEM_METADATA_KEY_IO_MANAGER_KEY
@@ -47,8 +49,8 @@ class Account:
         """The name of a job, sensor, op, resource, pool, partition set or value of a tag."""
         return f"{self.name}_{what}" if self.name else what
 
-    def resource(self, context: SensorEvaluationContext, what: str) -> Any:
-        """A sensor's resource of this account."""
+    def resource(self, context: SensorEvaluationContext | OpExecutionContext | AssetExecutionContext, what: str) -> Any:
+        """A resource of this account, in a sensor, an op or an asset."""
         return getattr(context.resources, self.named(what))
 
     def key(self, asset: str) -> AssetKey:

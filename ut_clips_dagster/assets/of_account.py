@@ -34,7 +34,7 @@ def of_account(asset: AssetsDefinition, account: Account) -> AssetsDefinition:
         required_resource_keys={account.named(key) for key in resources},
     )
     def renamed(context: AssetExecutionContext) -> Iterator[Any]:
-        given = {key: getattr(context.resources, account.named(key)) for key in resources}
+        given = {key: account.resource(context, key) for key in resources}
         yield from body.decorated_fn(context, **given)
 
     return renamed

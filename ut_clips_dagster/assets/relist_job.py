@@ -79,11 +79,15 @@ def relist(
 
 def relist_job(account: Account = DEFAULT) -> JobDefinition:
     """The job of an account; see `relist`."""
-    resources = [account.named(key) for key in (RESULTS_API, CLIP_POLLING, ARCHIVE)]
+    resources = (RESULTS_API, CLIP_POLLING, ARCHIVE)
 
-    @op(name=account.named(RELIST_OP), pool=account.named(POOL), required_resource_keys=set(resources))
+    @op(
+        name=account.named(RELIST_OP),
+        pool=account.named(POOL),
+        required_resource_keys={account.named(key) for key in resources},
+    )
     def relist_op(context: OpExecutionContext, config: Relist) -> None:
-        relist(context, config.sessions, *(getattr(context.resources, key) for key in resources))
+        relist(context, config.sessions, *(account.resource(context, key) for key in resources))
 
     @job(
         name=account.named(RELIST),

@@ -270,19 +270,19 @@ def new_sessions_sensor(
 
     A tick fails when access is lost, or when nothing was read of a test for an hour; before that it is skipped.
     """
-    resources = [account.named(key) for key in (RESULTS_API, ARCHIVE)]
+    resources = (RESULTS_API, ARCHIVE)
 
     @sensor(
         name=account.named("new_sessions"),
         job=job,
         minimum_interval_seconds=interval_s,
         default_status=account.sensor_status,
-        required_resource_keys=set(resources),
+        required_resource_keys={account.named(key) for key in resources},
         description="Finds sessions at UserTesting, adds a partition for each and requests runs in batches.",
     )
     @failing_visibly()
     def new_sessions(context: SensorEvaluationContext, **_: object) -> SensorResult:
-        results_api, archive = (getattr(context.resources, key) for key in resources)
+        results_api, archive = (account.resource(context, key) for key in resources)
         return find_sessions(context, results_api, archive, batch_size)
 
     return new_sessions
