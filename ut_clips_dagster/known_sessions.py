@@ -5,11 +5,11 @@ Imports little: `ut-clips status` must not wait for the definitions and the clie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -55,9 +55,14 @@ def check_archive_is_there(instance: DagsterInstance, table: MetadataTable, acco
         )
 
 
-def materialized_sessions(instance: DagsterInstance, asset: str, account: Account = DEFAULT) -> set[str]:
-    """Sessions that Dagster shows as materialized."""
-    return set(instance.get_materialized_partitions(account.key(asset)))
+def materialized_sessions(
+    instance: DagsterInstance, asset: str, account: Account = DEFAULT, among: Collection[str] | None = None
+) -> set[str]:
+    """Sessions (of these, of all when None) that Dagster shows as materialized."""
+    if among is None:
+        return set(instance.get_materialized_partitions(account.key(asset)))
+    storage, event = instance.event_log_storage, DagsterEventType.ASSET_MATERIALIZATION
+    return set(storage.get_latest_storage_id_by_partition(account.key(asset), event, set(among))) & set(among)
 
 
 def no_sessions(keys: Iterable[str]) -> list[str]:

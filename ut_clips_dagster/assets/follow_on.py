@@ -7,9 +7,10 @@ runs, and a session that fails here changes nothing of `clip_files`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from dagster import (
@@ -22,7 +23,6 @@ from dagster import (
     AssetObservation,
     AssetsDefinition,
     BackfillPolicy,
-    DagsterEventType,
     DagsterInstance,
     Failure,
     MaterializeResult,
@@ -36,7 +36,7 @@ from ut_clips_dagster.assets.event_metadata import table
 from ut_clips_dagster.assets.of_account import of_account
 from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
 from ut_clips_dagster.errors import ClipsError
-from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, told_as_no_session
+from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, materialized_sessions, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid
 
@@ -86,17 +86,9 @@ class FollowOn:
         A session without clips lacks nothing; its partition is materialized all the same, so that what is missing
         in the UI is what is yet to be made.
         """
-
-        def materialized(key: AssetKey) -> set[str]:
-            these = None if session_ids is None else set(session_ids)
-            return set(
-                instance.event_log_storage.get_latest_storage_id_by_partition(
-                    key, DagsterEventType.ASSET_MATERIALIZATION, these
-                )
-            )
-
-        follows = set.intersection(*(materialized(self.account.key(name)) for name in self.after))
-        return self.lacking(archive, session_ids) | (follows - materialized(self.asset.key))
+        shown = partial(materialized_sessions, instance, account=self.account, among=session_ids)
+        missing = set.intersection(*map(shown, self.after)) - shown(self.name)
+        return self.lacking(archive, session_ids) | missing
 
     @property
     def name(self) -> str:
@@ -171,7 +163,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
         yield MaterializeResult(asset_key=asset_key, metadata=made[keys[0]])
     if check and context.selected_asset_check_keys:  # Dagster wants a result of every run, also of one that gave way
         spec, problems = check
-        yield _check_result(asset_key, spec.name, problems(), list(made), len(keys))
+        yield _check_result(asset_key, spec.name, problems(), made, len(keys))
     if errors:
         raise _failure(name, errors, len(keys))
     if batch and _others_selected(context):
@@ -190,7 +182,7 @@ def _made(key: str, make: Callable[[str], Mapping[str, Any]]) -> Mapping[str, An
         return str(error)
 
 
-def _check_result(asset: AssetKey, name: str, problems: Problems, made: Sequence[str], of: int) -> AssetCheckResult:
+def _check_result(asset: AssetKey, name: str, problems: Problems, made: Collection[str], of: int) -> AssetCheckResult:
     """A warning at most: what is wrong changes nothing of the clips. Sessions of this run come first."""
     new_first = sorted(problems, key=lambda session_id: session_id not in made)
     lines = [f"Session {session_id}: {text}" for session_id in new_first for text in problems[session_id]]
