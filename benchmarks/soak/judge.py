@@ -9,7 +9,7 @@ from dagster import AssetKey, DagsterInstance, RunsFilter
 
 from benchmarks.soak.injuries import has_small_disk
 from benchmarks.soak.people import People
-from benchmarks.soak.platform import Platform
+from benchmarks.soak.platform import LEAST_FREE_MIB, Platform
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import CLIPS, SessionRecords
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, CLIP_METADATA, CLIP_URLS, RELIST
@@ -19,8 +19,6 @@ from ut_clips_dagster.simulator import SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
-LEAST_FREE = "10M"
-"""Where the archive has a small disk to fill up, as for the alerts (`location`)."""
 FOUR = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 
 
@@ -108,7 +106,7 @@ class Judge:
             yield "a clip has two rows"
 
     def _commands(self) -> tuple[tuple[str, ...], ...]:
-        health = ("health", "--free", LEAST_FREE) if has_small_disk(self._platform.archive) else ("health",)
+        health = ("health", "--free", f"{LEAST_FREE_MIB}M") if has_small_disk(self._platform.archive) else ("health",)
         return ("verify", "--read-data"), health, ("status",)
 
     def _said(self, *words: str) -> list[str]:

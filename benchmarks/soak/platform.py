@@ -26,6 +26,8 @@ COMMANDS = Path(sys.executable).parent
 RESTART_AFTER_S = 2.0
 ENDS_WITHIN_S = 30.0
 MONITORING = "poll_interval_seconds: 30"
+LEAST_FREE_MIB = 10
+"""The archive may have a small disk, which is to run full; 2 GiB are shipped."""
 
 
 class Platform:
@@ -74,6 +76,7 @@ class Platform:
             "UT_CLIPS_ALERT_URLS": self._alerts,
             "DAGSTER_HOME": str(self.home),
             "SOAK_SCALE": str(self._scale),
+            "SOAK_LEAST_FREE_MIB": str(LEAST_FREE_MIB),
             "PYTHONPATH": str(ROOT),
             "no_proxy": "127.0.0.1",
         }
