@@ -136,7 +136,7 @@ def _watch(
             status.update(
                 f"{counted(len(sessions), 'session')} at UserTesting, {found} found, {len(complete)} archived"
             )
-            if exit_when_done and complete == sessions and _recorded(home, sessions) and _followed(home):
+            if exit_when_done and complete == sessions and _shown(home, sessions):
                 return True
             if dagster.poll() is not None:
                 raise ClipsError(f"Dagster ended by itself; its output is in {HOME}/dagster.log.")
@@ -146,28 +146,21 @@ def _watch(
     return False
 
 
-def _followed(home: Path) -> bool:
-    """Whether the facts and posters of all clips are there, and shown so."""
+def _shown(home: Path, sessions: set[str]) -> bool:
+    """Whether Dagster shows every session's clip_metadata as materialized, and then the facts and posters of all."""
     from dagster import DagsterInstance
 
     from ut_clips_dagster.definitions import archive_resource, follow_ons
+    from ut_clips_dagster.known_sessions import CLIP_METADATA, materialized_sessions
     from ut_clips_dagster.settings import placeholder_settings
 
     told = {"archive": str(home / "archive"), "transcripts": False}  # they leave the budget to clips, and take minutes
     settings = placeholder_settings().model_copy(update=told)
     archive = archive_resource(settings)
     with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        if not sessions <= materialized_sessions(instance, CLIP_METADATA):
+            return False
         return not any(follow_on.due(instance, archive, None) for follow_on in follow_ons(settings))
-
-
-def _recorded(home: Path, sessions: set[str]) -> bool:
-    """Whether Dagster shows every session's clip_metadata as materialized."""
-    from dagster import AssetKey, DagsterInstance
-
-    from ut_clips_dagster.known_sessions import CLIP_METADATA
-
-    with DagsterInstance.from_config(str(home / "dagster")) as instance:
-        return sessions <= set(instance.get_materialized_partitions(AssetKey(CLIP_METADATA)))
 
 
 def _print_table(table: MetadataTable) -> None:

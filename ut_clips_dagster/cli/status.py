@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
-from datetime import datetime
 
 import pandas as pd
 import typer
@@ -14,7 +13,7 @@ from dagster import DagsterInstance, RunsFilter
 from rich.table import Table
 
 from ut_clips_dagster.account import DEFAULT, Account
-from ut_clips_dagster.archive.discovery import Discoveries
+from ut_clips_dagster.archive.discovery import Discoveries, DiscoveryDocument
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import cell, console, say
@@ -93,9 +92,12 @@ def read_status(
 def not_read(discoveries: Discoveries) -> tuple[str, ...]:
     """Why the session lists of tests cannot be read, one text for each."""
     now, known = now_utc(), discoveries_of(discoveries, None)
-    lost = [document for document in known.values() if document and document.is_lost(now)]
-    since = {d.test_id: _minute(d.failing_since or d.asked_at) for d in lost}
-    return tuple(f"Test {d.test_id} is not read since {since[d.test_id]}. {d.problem}" for d in lost)
+    return tuple(_not_read(document) for document in known.values() if document and document.is_lost(now))
+
+
+def _not_read(document: DiscoveryDocument) -> str:
+    since = document.failing_since or document.asked_at
+    return f"Test {document.test_id} is not read since {since:%Y-%m-%d %H:%M} UTC. {document.problem}"
 
 
 def media_problems(table: MediaTable) -> tuple[str, ...]:
@@ -187,10 +189,6 @@ def _overview(status: Status) -> Table:
 def _more(number: int, what: str) -> None:
     if number > MAX_SHOWN:
         console.print(f"… and {number - MAX_SHOWN:,} more {what}; --json lists up to {MAX_LISTED}.")
-
-
-def _minute(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _state(session: UnfinishedSession) -> str:
