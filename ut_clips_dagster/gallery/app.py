@@ -126,8 +126,9 @@ def _add_files(app: FastAPI, gallery: Gallery) -> None:
             paths = queries.poster_paths(db, session_id, MAX_PICTURES)
         wanted = [path for path in (files.checked_path(path, ".jpg", ".jpeg") for path in paths) if path]
         pictures = [picture for path in wanted if (picture := files.read_small(gallery.store, path))]
-        # Dagster shows it in its own pages, where both are on one site
-        headers = {"cross-origin-resource-policy": "same-site", "cache-control": files.ASK_AGAIN}
+        # Dagster shows it in its own pages. The strict cookie keeps it to pages of the same site already; the policy
+        # `same-site` means names of one domain, and would keep it from Dagster at 127.0.0.1, too
+        headers = {"cross-origin-resource-policy": "cross-origin", "cache-control": files.ASK_AGAIN}
         return Response(_there(contact_sheet(pictures)), media_type="image/jpeg", headers=headers)
 
 

@@ -6,7 +6,9 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -344,6 +346,33 @@ def test_another_name_that_leads_here_is_refused(browser: Browser, gallery: Gall
         assert answer is not None
         assert answer.status == 421
         assert not context.cookies()
+
+
+class Dagster(BaseHTTPRequestHandler):
+    """Any page of another server, with the picture that its address asks for."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(f'<img src="{self.path.removeprefix("/?")}">'.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", True), ("localhost", False)])
+def test_a_sheet_is_shown_by_dagster_on_the_same_host_and_by_no_other_site(
+    browser: Browser, gallery: GalleryServer, host: str, shown: bool
+) -> None:
+    sheet = f"{gallery.url}/sheets/{NEWEST.id}.jpg"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dagster) as server, browser.new_context() as context:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page = context.new_page()
+        page.goto(f"{gallery.url}/?token={TOKEN}")
+        page.goto(f"http://{host}:{server.server_port}/?{sheet}", wait_until="load")
+        assert (page.locator("img").evaluate("image => image.naturalWidth") > 0) == shown
+        server.shutdown()
 
 
 def test_an_empty_archive_says_so(browser: Browser, tmp_path: Path) -> None:
