@@ -121,9 +121,8 @@ def compare(base: str, scratch: Path, megabytes: int, pairs: int) -> None:
 def to_gcs(base: str, megabytes: int) -> None:
     from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
 
-    os.environ["NO_GCE_CHECK"] = "true"
     with GcsEmulator(backend="filesystem") as emulator:
-        os.environ["STORAGE_EMULATOR_HOST"] = emulator.url
+        os.environ.update(emulator.environment)
         root = f"gs://{emulator.create_bucket('bench')}"
         small = ours(f"{base}/{SMALL_BYTES}.mp4", f"{root}/small")[1]
         took, peak = ours(f"{base}/{megabytes * 1024 * 1024}.mp4", f"{root}/large")

@@ -16,8 +16,9 @@ from ut_clips_dagster.archive.records import CLIPS, SESSIONS, SessionRecords
 from ut_clips_dagster.archive.verification import unrecorded
 from ut_clips_dagster.simulator import DEMO_TEST_ID
 from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster.storage.store import Store
 
-from .worker import Job
+from .worker import Job, open_store
 from .world import RemoteWorld, command, environment, simulator_process
 from .zygote import Workers
 
@@ -61,28 +62,25 @@ class Proof:
 
 @dataclass
 class _Archive:
-    """The archive's directory, looked at after each kill."""
+    """The archive, looked at after each kill."""
 
     world: RemoteWorld
-    store: LocalStore
-    known: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Final names that were read and found right, with inode and time of change."""
+    store: Store
+    known: dict[str, str] = field(default_factory=dict)
+    """Final names that were read and found right, with what another content or another write would change."""
 
     def look(self) -> set[str]:
         """Assert that no final name, no document and no record is wrong; returns the clips recorded as stored."""
-        root = Path(self.store.uri)
         for path in self.store.walk(CLIPS):
-            stat = (root / path).stat()
-            if self.known.get(path) == (stat.st_ino, stat.st_mtime_ns):
-                continue
             session_id, name = path.split("/")[2:]
-            if not name.endswith(
-                ".mp4"
-            ):  # made of a clip after it was stored: verify compares them with their documents
+            if not name.endswith(".mp4"):  # what is made of a clip: verify compares it with its document
+                continue
+            seal = self._seal(path)
+            if self.known.get(path) == seal:
                 continue
             file = self.world.clips[session_id][name.removesuffix(".mp4")]
-            assert (root / path).read_bytes() == file.read(), f"{path} holds wrong bytes"
-            self.known[path] = stat.st_ino, stat.st_mtime_ns
+            assert b"".join(self.store.read(path)) == file.read(), f"{path} holds wrong bytes"
+            self.known[path] = seal
         records = SessionRecords(self.store)
         recorded = set()
         for session_id in {path.split("/")[1] for path in self.store.walk(SESSIONS)}:
@@ -94,9 +92,15 @@ class _Archive:
                 recorded.add(stored.clip_uuid)
         return recorded
 
+    def _seal(self, path: str) -> str:
+        if not isinstance(self.store, LocalStore):
+            return self.store.checksum(path)
+        stat = (Path(self.store.uri) / path).stat()
+        return f"inode {stat.st_ino}, changed at {stat.st_mtime_ns}"
 
-def prove(folder: Path, kills: int, seed: int = 0) -> Proof:
-    """Kill so many processes, then let one finish.
+
+def prove(folder: Path, kills: int, seed: int = 0, archive_uri: str = "") -> Proof:
+    """Kill so many processes that work on one archive, in the folder unless named otherwise, then let one finish.
 
     Raises:
         AssertionError: something is not as it must be.
@@ -104,9 +108,10 @@ def prove(folder: Path, kills: int, seed: int = 0) -> Proof:
     began = time.monotonic()
     proof = Proof()
     with simulator_process(SLOW_BODY, seed=seed) as world, Workers({}) as workers:
-        env = environment(world, folder)
+        uri = archive_uri or str(folder / "archive")
+        env = environment(world, folder, UT_CLIPS_ARCHIVE=uri)
         (folder / "dagster").mkdir()
-        archive = _Archive(world, LocalStore(folder / "archive"))
+        archive = _Archive(world, open_store(uri))
         dice = random.Random(seed)
         asked: Counter[str] = Counter()
         recorded: set[str] = set()
@@ -116,7 +121,7 @@ def prove(folder: Path, kills: int, seed: int = 0) -> Proof:
             by_command = (proof.kills + 1) % min(EVERY_NTH_IS_THE_COMMAND, kills) == 0
             if by_command:
                 _kill_command(world, env, dice.uniform(0, LONGEST_LIFE_S))
-            elif not _kill_worker(world, workers, folder, dice.uniform(0.02, LONGEST_LIFE_S)):
+            elif not _kill_worker(world, workers, uri, folder / "events", dice.uniform(0.02, LONGEST_LIFE_S)):
                 continue
             time.sleep(0.2)  # the simulator notices that its client has gone
             before, recorded = recorded, archive.look()
@@ -144,7 +149,7 @@ def prove(folder: Path, kills: int, seed: int = 0) -> Proof:
     return proof
 
 
-def prove_right(world: RemoteWorld, store: LocalStore) -> set[str]:
+def prove_right(world: RemoteWorld, store: Store) -> set[str]:
     """Assert that no final name, no document and no record is wrong; returns the clips recorded as stored."""
     return _Archive(world, store).look()
 
@@ -159,9 +164,9 @@ def _asked(world: RemoteWorld, recorded_before: set[str], asked: Counter[str]) -
     return set(media)
 
 
-def _kill_worker(world: RemoteWorld, workers: Workers, folder: Path, life_s: float) -> bool:
+def _kill_worker(world: RemoteWorld, workers: Workers, archive: str, events: Path, life_s: float) -> bool:
     """Let a worker live so long; False when it ended before it could be killed."""
-    job = Job(archive=str(folder / "archive"), api_url=world.url, test_id=DEMO_TEST_ID, events=str(folder / "events"))
+    job = Job(archive=archive, api_url=world.url, test_id=DEMO_TEST_ID, events=str(events))
     pid = workers.start(job.model_dump_json())
     time.sleep(life_s)
     with suppress(ProcessLookupError):

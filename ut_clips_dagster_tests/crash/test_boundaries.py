@@ -164,8 +164,7 @@ def walk_bucket(server: SimulatorServer, folder: Path, root: str, environment: d
 def test_death_at_any_boundary_of_a_bucket_is_made_good_by_the_next_run(
     server: SimulatorServer, tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str
 ) -> None:
-    environment = {"STORAGE_EMULATOR_HOST": gcs_emulator.url, "NO_GCE_CHECK": "true"}
-    walk_bucket(server, tmp_path, f"gs://{gcs_bucket}/archives", environment)
+    walk_bucket(server, tmp_path, f"gs://{gcs_bucket}/archives", gcs_emulator.environment)
 
 
 @pytest.mark.long

@@ -17,12 +17,8 @@ def test_rows_are_what_the_documents_say_after_three_processes_relisted_the_same
 
 @pytest.mark.long
 def test_rows_are_what_the_documents_say_in_a_bucket_too(
-    tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, gcs_emulator: GcsEmulator, gcs_bucket: str
 ) -> None:
-    environment = {"STORAGE_EMULATOR_HOST": gcs_emulator.url, "NO_GCE_CHECK": "true"}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-
-    relisted = relist(f"gs://{gcs_bucket}/archive", tmp_path, 2, environment)
+    relisted = relist(f"gs://{gcs_bucket}/archive", tmp_path, 2, gcs_emulator.environment)
 
     assert (relisted.rounds, relisted.differing) == (2, 0)

@@ -237,11 +237,7 @@ class Bench:
         )
 
     def _environment(self) -> dict[str, str]:
-        if self._gcs is None:
-            return {}
-        if isinstance(self._gcs, S3Emulator):
-            return self._gcs.environment
-        return {"STORAGE_EMULATOR_HOST": self._gcs.url, "NO_GCE_CHECK": "true"}
+        return {} if self._gcs is None else self._gcs.environment
 
     def _make_store(self) -> Store:
         if isinstance(self._gcs, S3Emulator):

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 class GcsEmulator:
     """fake-gcs-server with a gateway before it, on one loopback URL, for as long as the `with` block lasts.
 
-    Nothing in the environment changes: set STORAGE_EMULATOR_HOST to `url` yourself, or use the fixtures.
+    Nothing in the environment changes: set `environment` yourself, or use the fixtures.
     """
 
     def __init__(self, backend: Literal["memory", "filesystem"] = "memory") -> None:
@@ -64,6 +64,11 @@ class GcsEmulator:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads google-cloud-storage and delta-rs here."""
+        return {"STORAGE_EMULATOR_HOST": self.url, "NO_GCE_CHECK": "true"}
 
     def storage_client(self) -> storage.Client:
         """Return a client of the Python library; it is closed with the emulator."""

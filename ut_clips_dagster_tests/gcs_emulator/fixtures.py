@@ -23,8 +23,8 @@ def gcs_emulator() -> Iterator[GcsEmulator]:
 @pytest.fixture
 def gcs_bucket(gcs_emulator: GcsEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Name a new bucket, with the environment pointing at the emulator; faults and log are empty before and after."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_emulator.url)
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    for name, value in gcs_emulator.environment.items():
+        monkeypatch.setenv(name, value)
     for credentials in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY"):
         monkeypatch.delenv(credentials, raising=False)
     bucket = gcs_emulator.create_bucket(f"test-{uuid.uuid4().hex[:12]}")
