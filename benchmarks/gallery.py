@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ut_clips_dagster.gallery.index import Index
 from ut_clips_dagster.gallery.queries import Question, search
-from ut_clips_dagster.storage import media_table, metadata_table, session_table, transcripts_table
+from ut_clips_dagster.storage import compaction, media_table, metadata_table, session_table, transcripts_table
 
 CLIPS_PER_SESSION = 5
 CUES = 10
@@ -104,7 +104,7 @@ def _write(root: Path, table: type[session_table.SessionTable], columns: Mapping
     write_deltalake(
         str(root / table.name),
         pa.Table.from_arrays(arrays, schema=table.schema),
-        target_file_size=session_table.COMPACT_TO_BYTES,
+        target_file_size=compaction.COMPACT_TO_BYTES,
         writer_properties=WriterProperties(compression="ZSTD"),
     )
 

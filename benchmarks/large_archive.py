@@ -30,7 +30,7 @@ from ut_clips_dagster.results_api.models import SessionSummary
 from ut_clips_dagster.sensors.new_sessions import take_sessions
 from ut_clips_dagster.settings import Settings, load_settings
 from ut_clips_dagster.simulator import DEMO_TEST_ID, SimulatorServer
-from ut_clips_dagster.storage import metadata_table, session_table
+from ut_clips_dagster.storage import compaction, metadata_table
 
 ROOT = Path(__file__).resolve().parent.parent
 SESSIONS_PER_RUN = 10
@@ -198,5 +198,5 @@ def _copy_rows(place: Place, clones: Mapping[str, list[str]], ended: Mapping[str
     everything = pd.concat(pieces).sort_values("session_id", ignore_index=True)
     arrow = pa.Table.from_pandas(everything, schema=metadata_table.SCHEMA, preserve_index=False)
     compressed = WriterProperties(compression="ZSTD")
-    size = session_table.COMPACT_TO_BYTES
+    size = compaction.COMPACT_TO_BYTES
     write_deltalake(table.uri, arrow, mode="overwrite", target_file_size=size, writer_properties=compressed)

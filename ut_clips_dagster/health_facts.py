@@ -30,7 +30,8 @@ from ut_clips_dagster.run_queue import IN_FLIGHT
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
-SENSORS = {"new_sessions": 300.0, "unfinished_sessions": 60.0, "late_clips": 600.0}
+DISCOVERY = "new_sessions"
+SENSORS = {DISCOVERY: 300.0, "unfinished_sessions": 60.0, "late_clips": 600.0}
 """Our sensors, each with its interval until the instance tells it."""
 MOST_TICKS = 200
 MOST_READ = 20
@@ -163,7 +164,7 @@ def _runs_in_flight(instance: DagsterInstance, account: Account) -> int:
 
 def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None, account: Account) -> SensorFacts:
     if state is None:
-        return SensorFacts(account.named(name), SENSORS[name])
+        return SensorFacts(account.named(name), SENSORS[name], discovers=name == DISCOVERY)
     data = _data(state)
     last = next((tick for tick in _ticks(instance, state, 2) if tick.status != TickStatus.STARTED), None)
     failures = max(1, last.tick_data.consecutive_failure_count) if last and last.status == TickStatus.FAILURE else 0
@@ -178,6 +179,7 @@ def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None,
         failures=failures,
         failing_since=datetime.fromtimestamp(failed[-1].timestamp, timezone.utc) if failed else None,
         error=message_of(last.error) if last and failures else "",
+        discovers=name == DISCOVERY,
     )
 
 

@@ -14,8 +14,8 @@ import pytest
 from ut_clips_dagster.definitions import build_definitions
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable
-from ut_clips_dagster.storage.session_table import as_rows
 
 PAGE = Path(__file__).parents[1] / "docs" / "downstream.md"
 STUDIES = ["00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"]

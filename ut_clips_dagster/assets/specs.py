@@ -16,9 +16,9 @@ from ut_clips_dagster.known_sessions import (
     USERTESTING_SESSIONS,
 )
 from ut_clips_dagster.partitions import sessions
+from ut_clips_dagster.storage.columns import comment_of
 from ut_clips_dagster.storage.media_table import SCHEMA as MEDIA_SCHEMA
 from ut_clips_dagster.storage.metadata_table import SCHEMA
-from ut_clips_dagster.storage.session_table import comment_of
 
 GROUP = "usertesting_clips"
 OWNERS = ["team:research-data"]

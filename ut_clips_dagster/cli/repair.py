@@ -17,7 +17,8 @@ from ut_clips_dagster.cli.verify import documented_sessions
 from ut_clips_dagster.errors import SettingsError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid, parse_uuid
-from ut_clips_dagster.storage.session_table import SessionTable, as_rows
+from ut_clips_dagster.storage.columns import as_rows
+from ut_clips_dagster.storage.session_table import SessionTable
 
 
 def repair_sessions(session_ids: list[str]) -> bool:

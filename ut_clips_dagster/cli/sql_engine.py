@@ -15,9 +15,10 @@ from deltalake import DeltaTable
 
 from ut_clips_dagster.errors import ClipsError, StorageError
 from ut_clips_dagster.storage import clips_view
+from ut_clips_dagster.storage.columns import checked, comment_of
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
-from ut_clips_dagster.storage.session_table import SessionTable, checked, comment_of
+from ut_clips_dagster.storage.session_table import SessionTable
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.storage.table_versions import AsOf, Version, find_version, gone, load
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable

@@ -154,6 +154,6 @@ def _print_unrecorded(paths: Sequence[str]) -> None:
         return
     more = f", and {len(paths) - MAX_NOTED} more" if len(paths) > MAX_NOTED else ""
     say(
-        f"Note: {len(paths)} objects are recorded by no session, left by a killed run or replaced by a repair; they "
-        f"do no harm: {', '.join(paths[:MAX_NOTED])}{more}"
+        f"Note: no session records {counted(len(paths), 'object')}, left by a killed run or replaced by a repair, "
+        f"which is no harm: {', '.join(paths[:MAX_NOTED])}{more}"
     )

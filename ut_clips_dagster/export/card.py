@@ -13,7 +13,7 @@ import pyarrow as pa
 from ut_clips_dagster.export.report import Order
 from ut_clips_dagster.export.selection import Selection
 from ut_clips_dagster.plain_text import visible
-from ut_clips_dagster.storage.session_table import comment_of
+from ut_clips_dagster.storage.columns import comment_of
 
 CLIPS, SHARDS = "clips/**/*.mp4", "clips-*.tar"
 _STUDIES_SHOWN = 50

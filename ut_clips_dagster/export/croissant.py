@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ut_clips_dagster.export.card import CLIPS, Facts
-from ut_clips_dagster.storage.session_table import comment_of
+from ut_clips_dagster.storage.columns import comment_of
 
 CROISSANT = "croissant.json"
 _CONTEXT = {

@@ -12,7 +12,7 @@ from ut_clips_dagster.export.card import Facts, videofolder_card
 from ut_clips_dagster.export.copying import Copier
 from ut_clips_dagster.export.croissant import CROISSANT, videofolder_croissant
 from ut_clips_dagster.storage import clips_view
-from ut_clips_dagster.storage.session_table import column
+from ut_clips_dagster.storage.columns import column
 
 if TYPE_CHECKING:
     from ut_clips_dagster.export.work import Work

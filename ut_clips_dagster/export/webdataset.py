@@ -18,7 +18,7 @@ from ut_clips_dagster.export.shards import Sample, Shard, plan
 from ut_clips_dagster.gallery.captions import captions
 from ut_clips_dagster.gallery.queries import Cue
 from ut_clips_dagster.storage import clips_view
-from ut_clips_dagster.storage.session_table import comment_of
+from ut_clips_dagster.storage.columns import comment_of
 
 if TYPE_CHECKING:
     from ut_clips_dagster.export.copying import Carrier

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP, checked
+from ut_clips_dagster.storage.columns import TIMESTAMP, checked
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds

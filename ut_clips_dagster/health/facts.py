@@ -21,6 +21,8 @@ class SensorFacts:
     """How many ticks in a row failed, up to the last."""
     failing_since: datetime | None = None
     error: str = ""
+    discovers: bool = False
+    """It is the one that reads the session lists."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def judge(facts: Facts, limits: Limits) -> list[Finding]:
     found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *daemon, *discovery]
     if facts.instance and not daemon:
         for sensor in facts.instance.sensors:
-            if not (discovery and sensor.name.endswith("new_sessions") and sensor.on):  # the tests say it better
+            if not (discovery and sensor.discovers and sensor.on):  # the tests say it better
                 found += _sensor(sensor, facts.now, limits)
     if facts.instance:
         found += _sessions(facts.instance, facts.now, limits)
@@ -125,7 +125,7 @@ def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Findi
 def _patience(facts: Facts, limits: Limits) -> timedelta:
     """How old a session list may be that nobody failed to read: each test waits for its turn, and all for a backlog."""
     sensors = facts.instance.sensors if facts.instance else ()
-    interval_s = next((sensor.interval_s for sensor in sensors if sensor.name.endswith("new_sessions")), 0.0)
+    interval_s = next((sensor.interval_s for sensor in sensors if sensor.discovers), 0.0)
     round_ = timedelta(seconds=interval_s * len(facts.discoveries))
     backlog = facts.instance is not None and facts.instance.runs_in_flight > 0
     return max(limits.discovery * (BACKLOG_PATIENCE if backlog else 1), MISSED_TICKS * round_)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from ut_clips_dagster.archive.documents import Document
 from ut_clips_dagster.results_api.models import UtcDatetime, Uuid
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.media_table import SCHEMA
-from ut_clips_dagster.storage.session_table import as_rows
 
 CLIP_MEDIA = "clip_media"
 

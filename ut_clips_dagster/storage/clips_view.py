@@ -8,7 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ut_clips_dagster.storage import media_table, metadata_table, transcripts_table
-from ut_clips_dagster.storage.session_table import comment_of
+from ut_clips_dagster.storage.columns import comment_of
 
 VIEW = "clips"
 METADATA, MEDIA, TRANSCRIPTS = "clip_metadata", "clip_media", "clip_transcripts"

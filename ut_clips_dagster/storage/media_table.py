@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, column, to_pandas
+from ut_clips_dagster.storage.columns import TIMESTAMP, column, to_pandas
+from ut_clips_dagster.storage.session_table import SessionTable
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and not needed by `ut-clips sql`

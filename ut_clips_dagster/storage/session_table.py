@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import accumulate, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import tenacity
@@ -20,6 +16,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from filelock import FileLock
 
 from ut_clips_dagster.errors import StorageError, TableConflictError
+from ut_clips_dagster.storage.columns import checked, to_pandas
+from ut_clips_dagster.storage.compaction import COMPACT_TO_BYTES, all_files, files_to_merge, sessions_in
+from ut_clips_dagster.storage.delta_options import storage_options
 from ut_clips_dagster.storage.links import LOCK, refuses_links
 
 if TYPE_CHECKING:
@@ -30,47 +29,7 @@ if TYPE_CHECKING:
 MAX_COMMIT_ATTEMPTS = 30
 """Of eight writers one lost twelve in a row where a commit took seconds (S3, measured)."""
 MAX_COMMIT_WAIT_S = 4.0
-COMPACT_ABOVE_FILES = 60
-"""Small files, of a session or some, until they are merged into one."""
-SMALL_BYTES = 128 * 1024
-COMPACT_TO_BYTES = 1024 * 1024
-"""Of files sorted by session: replacing one session's rows reads and rewrites one of them, not the table."""
-SORT_ABOVE_OVERLAP = 10
-"""Files that hold the same range of sessions, and so are all read to replace one, until everything is sorted anew."""
-
 STATISTICS = "delta.dataSkippingStatsColumns"
-COMMENT = "comment"
-"""Name of a column's metadata that Delta readers show as its comment."""
-TIMESTAMP = pa.timestamp("us", tz="UTC")
-Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
-_DTYPES: dict[pa.DataType, Any] = {
-    pa.string(): "string",
-    pa.int64(): "Int64",
-    pa.float64(): "Float64",
-    pa.bool_(): "boolean",
-    TIMESTAMP: "datetime64[us, UTC]",
-}
-
-
-def column(name: str, kind: pa.DataType, comment: str) -> pa.Field:
-    """A column of a table's schema; its comment is kept in the Delta table and shown by Dagster."""
-    return pa.field(name, kind, metadata={COMMENT: comment})
-
-
-def comment_of(field: pa.Field) -> str | None:
-    """What a column's comment says."""
-    return (field.metadata or {}).get(COMMENT.encode(), b"").decode() or None
-
-
-def as_rows(schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a DataFrame with the schema's columns and nullable dtypes; timestamps are UTC microseconds."""
-    import pandas as pd
-
-    columns = {
-        field.name: pd.Series([row[field.name] for row in rows], dtype=_DTYPES.get(field.type, object))
-        for field in schema
-    }
-    return pd.DataFrame(columns)
 
 
 class _RowsChangedError(Exception):
@@ -94,7 +53,7 @@ class SessionTable:
     def __init__(self, archive_uri: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.uri = f"{archive_uri}/{self.name}"
         self._sleep = sleep
-        self._options = _storage_options(archive_uri)
+        self._options = storage_options(archive_uri)
 
     @classmethod
     def of_archive(cls, root: str) -> Self:
@@ -201,39 +160,32 @@ class SessionTable:
     def compact(self) -> bool:
         """Merge small files into one when there are many, and now and then sort all rows anew; True when it did.
 
-        What was merged before is small for a while, and merged again; once it is large enough it stays, until
-        `SORT_ABOVE_OVERLAP` such files hold the same range of sessions. So a run's cost does not grow with the table.
-
         Losing against another writer is no failure: the next run compacts. Not by `optimize`: two of those at a time do
         not conflict in delta-rs (1.6.6), and leave every row twice. An overwrite of what was read does conflict.
         """
         table = self._open()
         if table is None:
             return False
-        files, tells_all = _files(table), self._tells_all(table)
-        small = {file.path for file in files if file.size_bytes < SMALL_BYTES}
-        if len(small) <= COMPACT_ABOVE_FILES and not tells_all:
+        tells_all = self._tells_all(table)  # its log is rid of them when all files are written anew, and 30 days passed
+        files = all_files(table) if tells_all else files_to_merge(table)
+        if not files:
             return False
         try:
             with self._committing():
-                if (
-                    tells_all
-                ):  # its log is rid of them when all files are written anew; its old entries go after 30 days
-                    table = self._writable()
-                self._compact(table, files, small, everything=tells_all)
+                self._merge(self._writable() if tells_all else table, files)
         except CommitFailedError:
             return False
         except (DeltaError, pa.ArrowException, OSError) as error:
             raise self._error("compact", error) from error
         return True
 
-    def _compact(self, table: DeltaTable, files: Sequence[_File], small: set[str], *, everything: bool) -> None:
+    def _merge(self, table: DeltaTable, files: set[str]) -> None:
         import pyarrow.dataset as ds
 
         dataset = table.to_pyarrow_dataset(schema=self.schema)
         condition, predicate = None, "session_id is not null"  # a predicate makes it a reader, too
-        if not everything and _overlap([f for f in files if f.path not in small]) < SORT_ABOVE_OVERLAP:
-            sessions = _sessions_in(dataset, small)
+        if files != all_files(table):
+            sessions = sessions_in(dataset, files)
             condition = ds.field("session_id").isin(pa.array(sessions, pa.string()))
             predicate = f"session_id in ({', '.join(map(_quoted, sessions))})"
         write_deltalake(
@@ -333,7 +285,7 @@ class SessionTable:
 
 def found_table(archive_uri: str, name: str) -> SessionTable | None:
     """A table of an archive as it is there, whichever it is; None when there is none."""
-    options = _storage_options(archive_uri)
+    options = storage_options(archive_uri)
     try:
         there = DeltaTable(f"{archive_uri}/{name}", storage_options=options)
     except TableNotFoundError:
@@ -351,81 +303,5 @@ def found_table(archive_uri: str, name: str) -> SessionTable | None:
     return kind(archive_uri)
 
 
-def checked(rows: Rows) -> Rows:
-    """The same rows, once their texts are known to be UTF-8: a damaged file may hold others, and Arrow does not look.
-
-    Raises:
-        pa.ArrowInvalid: they are not.
-    """
-    rows.validate(full=True)
-    return rows
-
-
-def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """An Arrow table as a DataFrame with the contract's nullable dtypes."""
-    import pandas as pd
-
-    frame = table.to_pandas(
-        types_mapper={t: pd.api.types.pandas_dtype(d) for t, d in _DTYPES.items() if t != TIMESTAMP}.get
-    )
-    return frame.reset_index(drop=True)
-
-
-@dataclass(frozen=True)
-class _File:
-    """A live file of the table, by the statistics of its sessions."""
-
-    path: str
-    size_bytes: int
-    first: str
-    last: str
-
-
-def _files(table: DeltaTable) -> list[_File]:
-    actions = pa.table(table.get_add_actions(flatten=True))
-    names = ("path", "size_bytes", "min.session_id", "max.session_id")
-    columns = [actions[name].to_pylist() if name in actions.column_names else [] for name in names]
-    return [_File(path, size, first or "", last or "") for path, size, first, last in zip_longest(*columns)]
-
-
-def _overlap(files: Sequence[_File]) -> int:
-    """The most files that hold one and the same session, as far as their statistics tell."""
-    ends = sorted([(file.first, 0) for file in files] + [(file.last, 1) for file in files])
-    return max(accumulate((-1 if is_last else 1 for _, is_last in ends), initial=0))
-
-
-def _sessions_in(dataset: ds.FileSystemDataset, paths: set[str]) -> list[str]:
-    import pyarrow.dataset as ds
-
-    fragments = [fragment for fragment in dataset.get_fragments() if Path(fragment.path).name in paths]
-    part = ds.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
-    sessions: list[str] = part.to_table(columns=["session_id"]).column("session_id").unique().to_pylist()
-    return sessions
-
-
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _storage_options(archive_uri: str) -> dict[str, str] | None:
-    """What delta-rs cannot find out for itself of an emulator of GCS, or of an S3 endpoint."""
-    if archive_uri.startswith("s3://"):
-        return _s3_options()
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    if not archive_uri.startswith("gs://") or not emulator:
-        return None
-    url = emulator if "://" in emulator else f"http://{emulator}"
-    key = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
-    return {"google_service_account_key": json.dumps(key), "allow_http": "true"}
-
-
-def _s3_options() -> dict[str, str]:
-    """A commit is a put with If-None-Match: safe for many writers without DynamoDB. The rest is as boto3 has it."""
-    options = {"conditional_put": "etag"}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint:
-        options |= {"aws_endpoint_url": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if region or endpoint:  # with an endpoint of one's own it is a word to sign with
-        options["aws_region"] = region or "us-east-1"
-    return options

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable, column
+from ut_clips_dagster.storage.columns import TIMESTAMP, column
+from ut_clips_dagster.storage.session_table import SessionTable
 
 SCHEMA = pa.schema(
     [

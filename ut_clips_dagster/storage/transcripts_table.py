@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ut_clips_dagster.storage.session_table import SessionTable, column
+from ut_clips_dagster.storage.columns import column
+from ut_clips_dagster.storage.session_table import SessionTable
 
 CUE = pa.struct(
     [

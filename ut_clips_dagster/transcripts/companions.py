@@ -12,7 +12,8 @@ from ut_clips_dagster.archive.verification import VERIFY_AGAIN, Difference, Kind
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.results_api.transcripts import is_webvtt
-from ut_clips_dagster.storage.session_table import SessionTable, as_rows
+from ut_clips_dagster.storage.columns import as_rows
+from ut_clips_dagster.storage.session_table import SessionTable
 from ut_clips_dagster.storage.store import Store, crc32c_of
 from ut_clips_dagster.transcripts.cut import clip_row, cut
 from ut_clips_dagster.transcripts.cutter import cut_session

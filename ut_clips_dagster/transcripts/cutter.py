@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ut_clips_dagster.archive.documents import SessionRecord
-from ut_clips_dagster.storage.session_table import as_rows
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.store import crc32c_of
 from ut_clips_dagster.storage.transcripts_table import SCHEMA
 from ut_clips_dagster.transcripts.cut import ClipTranscripts, clip_transcripts, vtt_path

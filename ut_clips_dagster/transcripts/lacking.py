@@ -11,8 +11,8 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ut_clips_dagster.storage.columns import TIMESTAMP
 from ut_clips_dagster.storage.metadata_table import MetadataTable
-from ut_clips_dagster.storage.session_table import TIMESTAMP
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 
 STORED = "STORED"

@@ -15,7 +15,7 @@ from ut_clips_dagster.archive.records import ABSENT, SESSIONS, seal
 from ut_clips_dagster.archive.relisting import next_time
 from ut_clips_dagster.archive.side_documents import SideDocuments
 from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.storage.session_table import as_rows
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.session_transcripts_table import SCHEMA, SessionTranscriptsTable
 from ut_clips_dagster.storage.store import Store, crc32c_of
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable

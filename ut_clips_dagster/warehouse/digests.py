@@ -9,7 +9,8 @@ import duckdb
 import pyarrow as pa
 
 from ut_clips_dagster.errors import StorageError
-from ut_clips_dagster.storage.session_table import TIMESTAMP, SessionTable
+from ut_clips_dagster.storage.columns import TIMESTAMP
+from ut_clips_dagster.storage.session_table import SessionTable
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 from google.cloud.bigquery import SchemaField
 
-from ut_clips_dagster.storage.session_table import TIMESTAMP, comment_of
+from ut_clips_dagster.storage.columns import TIMESTAMP, comment_of
 
 _TYPES: dict[pa.DataType, str] = {
     pa.string(): "STRING",

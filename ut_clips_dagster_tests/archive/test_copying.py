@@ -14,12 +14,13 @@ import pytest
 
 from ut_clips_dagster.archive.copying import ArchiveCopy
 from ut_clips_dagster.errors import StorageError
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable, as_clip_metadata
 from ut_clips_dagster.storage.s3 import S3Store
-from ut_clips_dagster.storage.session_table import SessionTable, as_rows
+from ut_clips_dagster.storage.session_table import SessionTable
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 

@@ -52,7 +52,7 @@ def test_object_that_no_document_names_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "clips" / "left.mp4").write_bytes(b"x")
     result = run("verify")
     assert result.exit_code == 0
-    assert "1 objects are recorded by no session" in result.output
+    assert "no session records 1 object, left by" in result.output
 
 
 def test_folder_that_is_no_session_is_passed_over(tmp_path: Path) -> None:

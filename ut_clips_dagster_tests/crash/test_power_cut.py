@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, Run
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.run_launcher import WORKER_TAG, Worker, worker_of
 from ut_clips_dagster.storage.local import LocalStore
+from ut_clips_dagster_tests.waiting import until
 
 from .world import ROOT, RemoteWorld, command, environment, simulator_process
 
@@ -37,15 +38,6 @@ def home(folder: Path) -> Iterator[DagsterInstance]:
     (place / "dagster.yaml").write_text(shipped.replace("poll_interval_seconds: 30", "poll_interval_seconds: 1"))
     with DagsterInstance.from_config(str(place)) as instance:
         yield instance
-
-
-def wait_until(what: Callable[[], object], timeout_s: float) -> float:
-    """Seconds until it is so."""
-    began = time.monotonic()
-    while not what():
-        assert time.monotonic() - began < timeout_s, "it did not come about"
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 def daemon(env: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -81,14 +73,14 @@ def test_daemon_that_starts_again_leaves_living_runs_and_ends_and_retries_those_
             os.kill(first.pid, signal.SIGKILL)  # the daemon alone: the code server and the run worker go on
             first.wait()
             second = daemon(env)
-            wait_until(lambda: instance.get_daemon_statuses()["MONITORING"].healthy, SETS_OUT_WITHIN_S)
+            until("the daemon watches", lambda: instance.get_daemon_statuses()["MONITORING"].healthy, SETS_OUT_WITHIN_S)
             time.sleep(3)  # monitoring has looked more than once
             living = instance.get_run_by_id(run.run_id)
             assert living is not None
             assert living.status is DagsterRunStatus.STARTED
             kill_group(first)  # its code server and the run worker: as after a power cut
-            wait_until(lambda: _status(instance, run) is DagsterRunStatus.FAILURE, 30)
-            wait_until(lambda: instance.get_runs(RunsFilter(tags={"dagster/retry_number": "1"})), 60)
+            until("the run has failed", lambda: _status(instance, run) is DagsterRunStatus.FAILURE, 30)
+            until("it is retried", lambda: instance.get_runs(RunsFilter(tags={"dagster/retry_number": "1"})), 60)
         finally:
             for process in filter(None, (first, second)):
                 try:
@@ -115,7 +107,7 @@ def test_run_that_a_person_terminates_is_cancelled_within_ten_seconds_though_its
             run = marked_run(instance)
             assert run is not None
             assert instance.run_launcher.terminate(run.run_id)
-            took_s = wait_until(lambda: _status(instance, run) is DagsterRunStatus.CANCELED, 60)
+            took_s = until("the run is canceled", lambda: _status(instance, run) is DagsterRunStatus.CANCELED, 60)
         finally:
             kill_group(process)
     print(f"CANCELED after {took_s:.1f} s")  # noqa: T201 - a figure for who runs it by hand

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,9 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
 from ut_clips_dagster.run_launcher import Worker, end_gone_runs, worker_of
 from ut_clips_dagster.simulator import SimulatorConfig, SimulatorServer
+from ut_clips_dagster_tests.waiting import until
 
 PROC = Path("/proc")
-
-
-def until(holds: Callable[[], bool], limit_s: float) -> None:
-    give_up_at = time.monotonic() + limit_s
-    while not holds():
-        assert time.monotonic() < give_up_at, "it takes too long"
-        time.sleep(0.05)
 
 
 def lives(pid: int | None) -> bool:
@@ -57,20 +49,20 @@ def test_a_step_that_outlives_its_killed_run_is_not_taken_for_gone_and_stops_onc
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until(lambda: simulator.requests.count() > 4 or run_process.poll() is not None, 200)
+        until("the step works", lambda: simulator.requests.count() > 4 or run_process.poll() is not None, 200)
         worker = only_worker(instance)
         assert worker.run_pid == run_process.pid != worker.pid
 
         run_process.kill()
         run_process.wait()
         at_kill = simulator.requests.count()
-        until(lambda: simulator.requests.count() > at_kill, 30)  # the step goes on,
+        until("the step goes on", lambda: simulator.requests.count() > at_kill, 30)  # the step goes on,
         assert lives(worker.pid)
         assert end_gone_runs(instance) == []  # so the run is not retried beside it
 
         (run,) = instance.get_runs()
         instance.report_run_failed(run)
-        until(lambda: not lives(worker.pid), 60)
+        until("the step has ended", lambda: not lives(worker.pid), 60)
         sent = simulator.requests.count()
         assert instance.get_runs()[0].status is DagsterRunStatus.FAILURE
         assert not instance.get_materialized_partitions(AssetKey(["research", "clip_files"]))

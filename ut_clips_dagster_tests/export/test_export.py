@@ -15,9 +15,9 @@ import pytest
 
 from ut_clips_dagster.errors import ClipsError, SettingsError
 from ut_clips_dagster.export.target import HOME, JOURNAL
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.gcs import GcsStore
 from ut_clips_dagster.storage.local import LocalStore
-from ut_clips_dagster.storage.session_table import as_rows
 from ut_clips_dagster_tests.cli.commands import invoke
 from ut_clips_dagster_tests.gallery.archive import Clip, Session
 

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -287,11 +286,3 @@ class Bench:
 def _stop_aside(server: SimulatorServer) -> None:
     """Uvicorn looks up every tenth of a second only: nobody needs to wait for it."""
     threading.Thread(target=server.stop, name="stop-simulator").start()
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Wait for something that another thread is about to do."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)

@@ -16,9 +16,9 @@ import av
 import google_crc32c
 import numpy as np
 
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
-from ut_clips_dagster.storage.session_table import as_rows
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 

@@ -14,8 +14,8 @@ from ut_clips_dagster.gallery import mirror, queries, schema
 from ut_clips_dagster.gallery.index import Index, IndexMissingError
 from ut_clips_dagster.gallery.queries import Found, Question
 from ut_clips_dagster.gallery.server import tables_of
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.local import LocalStore
-from ut_clips_dagster.storage.session_table import as_rows
 
 from .archive import OTHER_STUDY, START, STUDY, Archive, Clip, Session
 
@@ -187,7 +187,7 @@ def test_clips_and_transcripts_that_vanish_from_the_tables_vanish_from_the_index
 def test_rows_that_only_moved_to_another_file_are_not_indexed_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ut_clips_dagster.storage.session_table.COMPACT_ABOVE_FILES", 2)
+    monkeypatch.setattr("ut_clips_dagster.storage.compaction.COMPACT_ABOVE_FILES", 2)
     for days in range(4):
         bench.archive.add(Session(days, [CHECKOUT]))
     bench.refresh()

@@ -32,7 +32,7 @@ def unread(kind: str, since: datetime, failures: int = 9, test_id: str = TEST) -
 
 WELL = InstanceFacts(
     heartbeats={"SENSOR": ago(seconds=20), "BACKFILL": ago(seconds=20)},
-    sensors=[SensorFacts("new_sessions", 300, last_tick_at=ago(minutes=4))],
+    sensors=[SensorFacts("new_sessions", 300, last_tick_at=ago(minutes=4), discovers=True)],
 )
 
 
@@ -105,7 +105,7 @@ def test_a_test_that_was_never_asked_is_a_finding_once_others_were_for_long() ->
 
 
 def test_a_dead_daemon_is_one_finding_and_not_one_for_all_that_follows_from_it() -> None:
-    sensors = [SensorFacts("new_sessions", 300, last_tick_at=ago(hours=9))]
+    sensors = [SensorFacts("new_sessions", 300, last_tick_at=ago(hours=9), discovers=True)]
     dead = InstanceFacts({"SENSOR": ago(hours=9), "BACKFILL": ago(hours=9)}, sensors)
 
     (finding,) = found(facts(read(ago(hours=9)), instance=dead)).values()
@@ -122,7 +122,7 @@ def test_a_part_of_the_daemon_that_is_silent_is_named() -> None:
 
 def test_where_no_daemon_ever_ran_none_is_missed() -> None:
     """`ut-clips archive` from cron records in an instance, too."""
-    never = InstanceFacts({"SENSOR": None}, [SensorFacts("new_sessions", 300)])
+    never = InstanceFacts({"SENSOR": None}, [SensorFacts("new_sessions", 300, discovers=True)])
 
     assert found(facts(instance=never)) == {}
     assert found(facts(instance=None)) == {}
@@ -156,7 +156,7 @@ def test_a_sensor_that_failed_once_or_is_not_due_is_none(sensor: SensorFacts) ->
 
 
 def test_new_sessions_that_fails_is_told_by_its_tests_and_not_twice() -> None:
-    failing = SensorFacts("new_sessions", 300, last_tick_at=ago(minutes=1), failures=5, error="refused")
+    failing = replace(WELL.sensors[0], last_tick_at=ago(minutes=1), failures=5, error="refused")
     instance = replace(WELL, sensors=[failing])
 
     assert found(facts(unread("credentials", ago(hours=1)), instance=instance)).keys() == {"discovery:credentials"}

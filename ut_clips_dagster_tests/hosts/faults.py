@@ -16,9 +16,11 @@ from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 from rich.console import Console
 
+from ut_clips_dagster_tests.waiting import until
+
 from .bench import ASSETS, OTHER_TEST_ID, Bench, bench
 from .engines import Engine
-from .lan import Host, until
+from .lan import Host
 
 CONSOLE = Console(width=160, highlight=False, markup=False)
 TIME_SCALE = 4.0

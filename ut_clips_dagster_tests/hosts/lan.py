@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -217,18 +216,3 @@ def inside(host: Host) -> Iterator[None]:
         yield
     finally:
         enter(before)
-
-
-def until(what: str, true: object, within_s: float, every_s: float = 0.1) -> float:
-    """Wait until a function says yes; returns the seconds that it took.
-
-    Raises:
-        TimeoutError: it did not, within the time.
-    """
-    assert callable(true)
-    began = time.monotonic()
-    while not true():
-        if time.monotonic() - began > within_s:
-            raise TimeoutError(f"Not within {within_s:.0f} s: {what}")
-        time.sleep(every_s)
-    return time.monotonic() - began

@@ -226,7 +226,7 @@ def rows(session_id: str, name: str = "clip") -> pd.DataFrame:
 
 
 def test_rows_are_written_replaced_and_compacted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ut_clips_dagster.storage.session_table.COMPACT_ABOVE_FILES", 2)
+    monkeypatch.setattr("ut_clips_dagster.storage.compaction.COMPACT_ABOVE_FILES", 2)
     table = MetadataTable(str(root))
     for session_id in ("s1", "s2", "s3", "s1"):
         table.replace(session_id, rows(session_id))

@@ -16,10 +16,11 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from ut_clips_dagster.errors import StorageError, TableConflictError
-from ut_clips_dagster.storage import session_table
+from ut_clips_dagster.storage import compaction, session_table
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable, as_clip_metadata
-from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS, MAX_COMMIT_WAIT_S, SessionTable, as_rows
+from ut_clips_dagster.storage.session_table import MAX_COMMIT_ATTEMPTS, MAX_COMMIT_WAIT_S, SessionTable
 from ut_clips_dagster.storage.store import Store
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, GcsEmulator
@@ -236,7 +237,7 @@ def test_rows_that_never_stay_true_are_given_up_in_bounds(tmp_path: Path) -> Non
 
 
 def test_many_small_files_are_compacted_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 5)
+    monkeypatch.setattr(compaction, "COMPACT_ABOVE_FILES", 5)
     table = MetadataTable(str(tmp_path))
     for number in range(6):
         table.replace(f"s{number}", rows(f"s{number}"))
@@ -253,9 +254,9 @@ def test_compaction_leaves_large_files_alone_until_many_hold_the_same_sessions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a run costs must not grow with the table; nor may the files that a replacement reads."""
-    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 3)
-    monkeypatch.setattr(session_table, "SMALL_BYTES", 14_000)
-    monkeypatch.setattr(session_table, "SORT_ABOVE_OVERLAP", 3)
+    monkeypatch.setattr(compaction, "COMPACT_ABOVE_FILES", 3)
+    monkeypatch.setattr(compaction, "SMALL_BYTES", 14_000)
+    monkeypatch.setattr(compaction, "SORT_ABOVE_OVERLAP", 3)
     table = MetadataTable(str(tmp_path))
     number, most, kept = 0, 0, []
     for _ in range(24):
@@ -277,14 +278,14 @@ def test_compaction_leaves_large_files_alone_until_many_hold_the_same_sessions(
 
 def large_files(table: MetadataTable) -> set[str]:
     files = {Path(name) for name in table.files() or []}
-    return {path.name for path in files if path.stat().st_size >= session_table.SMALL_BYTES}
+    return {path.name for path in files if path.stat().st_size >= compaction.SMALL_BYTES}
 
 
 def test_a_replaced_session_of_a_large_file_keeps_its_new_rows_when_small_files_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 2)
-    monkeypatch.setattr(session_table, "SMALL_BYTES", 14_000)
+    monkeypatch.setattr(compaction, "COMPACT_ABOVE_FILES", 2)
+    monkeypatch.setattr(compaction, "SMALL_BYTES", 14_000)
     table = MetadataTable(str(tmp_path))
     table.rewrite(pd.concat([rows(f"s{n}", 20) for n in range(20)], ignore_index=True))
     for name in ("s3", "new", "it's", "s9", "newer"):
@@ -299,7 +300,7 @@ def test_a_replaced_session_of_a_large_file_keeps_its_new_rows_when_small_files_
 
 def test_two_compactions_at_the_same_time_do_not_repeat_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`optimize` of delta-rs does: both of its commits succeed."""
-    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 3)
+    monkeypatch.setattr(compaction, "COMPACT_ABOVE_FILES", 3)
     for attempt in range(3):
         archive = str(tmp_path / str(attempt))
         for number in range(6):
@@ -311,7 +312,7 @@ def test_two_compactions_at_the_same_time_do_not_repeat_rows(tmp_path: Path, mon
 
 
 def test_compaction_beside_a_writer_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_table, "COMPACT_ABOVE_FILES", 3)
+    monkeypatch.setattr(compaction, "COMPACT_ABOVE_FILES", 3)
 
     def write(name: str) -> None:
         table = MetadataTable(str(tmp_path))

@@ -12,9 +12,9 @@ import pytest
 from deltalake import DeltaTable
 
 from ut_clips_dagster.storage import clips_view
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable
-from ut_clips_dagster.storage.session_table import as_rows
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 
 SESSION = "00000000-0000-4000-8000-000000000001"

@@ -15,8 +15,8 @@ import pytest
 from ut_clips_dagster.errors import SettingsError, StorageConflictError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.storage import s3_conditions
+from ut_clips_dagster.storage.delta_options import storage_options
 from ut_clips_dagster.storage.s3 import S3Store
-from ut_clips_dagster.storage.session_table import _storage_options
 from ut_clips_dagster_tests.gcs_emulator import ANY, FaultKind, Operation
 from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
@@ -294,10 +294,10 @@ def test_a_download_that_breaks_off_is_asked_for_again(s3_store: S3Store, monkey
 def test_the_table_never_commits_without_a_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    assert _storage_options("s3://bucket") == {"conditional_put": "etag"}
+    assert storage_options("s3://bucket") == {"conditional_put": "etag"}
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio:9000")
-    assert _storage_options("s3://bucket") == {
+    assert storage_options("s3://bucket") == {
         "conditional_put": "etag",
         "aws_endpoint_url": "http://minio:9000",
         "allow_http": "true",

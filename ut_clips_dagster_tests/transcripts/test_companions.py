@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ut_clips_dagster.archive.verification import Difference
+from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.local import LocalStore
-from ut_clips_dagster.storage.session_table import SessionTable, as_rows
+from ut_clips_dagster.storage.session_table import SessionTable
 from ut_clips_dagster.transcripts.companions import companions, same_rows
 
 from .conftest import A, Lab

@@ -16,9 +16,10 @@ from google.cloud import bigquery
 
 from ut_clips_dagster.errors import WarehouseError
 from ut_clips_dagster.storage.clips_view import view_sql
+from ut_clips_dagster.storage.columns import as_rows, comment_of
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
-from ut_clips_dagster.storage.session_table import SessionTable, as_rows, comment_of
+from ut_clips_dagster.storage.session_table import SessionTable
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster.warehouse import publisher as publishing
 from ut_clips_dagster.warehouse.dataset import Dataset
