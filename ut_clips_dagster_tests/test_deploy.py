@@ -82,6 +82,14 @@ def test_the_daemon_and_the_webserver_start_after_the_code_server_that_they_ask(
         assert "-w deploy/workspace.yaml" in parsed["Service"]["ExecStart"]
 
 
+def test_the_code_server_is_one_process_so_that_none_outlives_the_one_that_serves() -> None:
+    """`dagster code-server start` goes on, and answers the health check, when its inner process has ended."""
+    code_server = unit(DEPLOY / "ut-clips-code-server.service")["Service"]
+    assert "/dagster api grpc -m " in code_server["ExecStart"]
+    assert "--heartbeat" not in code_server["ExecStart"]
+    assert 'CMD ["dagster", "api", "grpc", "-h"' in (DEPLOY / "Dockerfile").read_text()
+
+
 def test_the_code_server_tries_the_settings_and_brings_the_instances_configuration_before_it_starts() -> None:
     text = (DEPLOY / "ut-clips-code-server.service").read_text()
     before = re.findall(r"^ExecStartPre=(.+)$", text, re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -129,6 +130,12 @@ def _runs_on_one_session(stage: Stage) -> Iterator[None]:
         command.wait(300)
 
 
+def _sleeping_machine(stage: Stage) -> Iterator[None]:
+    stage.platform.signal_all(signal.SIGSTOP)
+    yield
+    stage.platform.signal_all(signal.SIGCONT)
+
+
 def _full_disk(stage: Stage) -> Iterator[None]:
     """Only where the archive is on a small disk of its own."""
     archive = stage.platform.archive
@@ -170,6 +177,7 @@ LONG: dict[str, Injury] = {
     "bodies that are no video": _bodies_that_are_no_video,
     "dead links": _dead_links,
     "two more runs on one session": _runs_on_one_session,
+    "a machine that sleeps": _sleeping_machine,
     "full disk": _full_disk,
 }
 """Injuries that last for the better part of an hour of the schedule."""

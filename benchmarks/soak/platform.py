@@ -99,7 +99,7 @@ class Platform:
     def keep_running(self) -> None:
         """Start what does not run; called every now and then."""
         module = ["-m", "benchmarks.soak.location"]
-        server = ["dagster", "code-server", "start", *module, "-h", "127.0.0.1", "-p", str(self._port)]
+        server = ["dagster", "api", "grpc", *module, "-h", "127.0.0.1", "-p", str(self._port)]
         daemon = ["dagster-daemon", "run", "-w", str(self._folder / "workspace.yaml")]
         for name, words in (("code server", server), ("daemon", daemon)):
             process = self._processes.get(name)
@@ -118,19 +118,29 @@ class Platform:
         """Kill something, as a machine does that is out of memory or without power; what it was."""
         what = dice.choice(("run worker", "run worker", "daemon", "code server", "everything"))
         if what == "run worker":
-            with self.instance() as instance:
-                runs = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
-                pids = [worker.pid for run in runs if (worker := worker_of(run)) and worker.pid]
-            if not pids:
-                what = "daemon"
-            else:
+            if pids := self._run_workers():
                 with suppress(ProcessLookupError):
                     os.kill(dice.choice(pids), signal.SIGKILL)
+            else:
+                what = "daemon"
         for name in {"run worker": (), "everything": tuple(self._processes)}.get(what, (what,)):
             _signal_group(self._processes[name], signal.SIGKILL)
             self._processes[name].wait()
         self.kills[what] = self.kills.get(what, 0) + 1
         return what
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to everything that runs: by SIGSTOP it sleeps as its machine would, and SIGCONT wakes it."""
+        for process in self._processes.values():
+            _signal_group(process, number)
+        for pid in self._run_workers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _run_workers(self) -> list[int]:
+        with self.instance() as instance:
+            runs = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
+        return [worker.pid for run in runs if (worker := worker_of(run)) and worker.pid]
 
     def restart(self) -> None:
         """Stop and start all with the settings of now, as an operator does."""
