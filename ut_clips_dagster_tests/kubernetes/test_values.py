@@ -121,8 +121,8 @@ def test_all_roles_are_one_image_that_is_not_root() -> None:
 
 def test_the_image_is_what_the_values_take_it_for() -> None:
     assert f"DAGSTER_HOME={VALUES['global']['dagsterHome']} " in DOCKERFILE
-    told = ["dagster", "api", "grpc", "-h", "0.0.0.0", "-p", str(CODE_SERVER["port"]), *CODE_SERVER["dagsterApiGrpcArgs"]]
-    assert f"CMD {json.dumps(told)}" in DOCKERFILE
+    listening = ["-h", "0.0.0.0", "-p", str(CODE_SERVER["port"])]
+    assert f"CMD {json.dumps(['dagster', 'api', 'grpc', *listening, *CODE_SERVER['dagsterApiGrpcArgs']])}" in DOCKERFILE
     assert f'"grpc-health-check", "-p", "{CODE_SERVER["port"]}"' in DOCKERFILE
     assert f"EXPOSE {CODE_SERVER['port']}" in DOCKERFILE
 
