@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dagster import Component, ComponentLoadContext, Definitions, EnvVar, Model, Resolvable
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, ValidationError, create_model, model_validator
+from pydantic_core import InitErrorDetails
 
 from ut_clips_dagster.account import Account
 from ut_clips_dagster.definitions import definitions_of, follow_ons
@@ -16,13 +17,28 @@ from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, 
 NOT_SETTINGS = {"sensors", "client_id", "client_secret", "client_id_env", "client_secret_env"}
 
 
-class UserTestingClipsComponent(Component, Model, Resolvable):
+class NoInputShown(Model):
+    """Its errors tell what is wrong and where, and never what was given: that may be a secret, or hold one."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_input(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        """Pydantic's `hide_input_in_errors` is not enough: Dagster makes an error anew, with the YAML's line."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            details = [
+                InitErrorDetails(type=each["type"], loc=each["loc"], ctx=each.get("ctx", {}), input="(not shown)")
+                for each in error.errors()
+            ]
+            raise ValidationError.from_exception_data(error.title, details) from None
+
+
+class UserTestingClipsComponent(Component, NoInputShown, Resolvable):
     """Archives the clips of one UserTesting account; several accounts are several components.
 
     Nothing is read from the environment but the credentials, and those by the names that are given here.
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # a message about one attribute would print the secrets
 
     test_ids: list[str] = Field(description="UUIDs of the tests whose sessions are archived.")
     archive: str = Field(description="Where to: a directory, gs://bucket/prefix or s3://bucket/prefix.")
@@ -53,6 +69,12 @@ class UserTestingClipsComponent(Component, Model, Resolvable):
     bigquery_dataset: str = Field(
         "", description="project.dataset, to which tables and the view `clips` are published."
     )
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """What Dagster validates YAML with; it derives one of fields alone."""
+        derived = super().model()
+        return create_model(derived.__name__, __base__=(derived, NoInputShown))
 
     def build_defs(self, context: ComponentLoadContext | None = None) -> Definitions:  # noqa: ARG002 - Dagster's
         """All of this account, to be merged with whatever else the host has.

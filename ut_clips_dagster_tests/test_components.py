@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from contextlib import ExitStack
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from dagster import (
     AssetKey,
+    Component,
     ConfigurableResource,
     DagsterInstance,
     DefaultSensorStatus,
@@ -157,15 +160,44 @@ def test_everything_wrong_is_named_at_once_and_the_environment_has_no_say(monkey
     assert "\n  key_prefix: must be of letters" in str(wrong.value)
 
 
-@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated", "ignore::dagster_shared.utils.warnings.BetaWarning")
-def test_five_lines_of_yaml_make_it_in_a_project() -> None:
+@contextmanager
+def of_yaml(text: str) -> Iterator[tuple[Component, Definitions]]:
+    """The component of a project's defs.yaml, and its definitions."""
     with create_defs_folder_sandbox() as sandbox:
-        path = sandbox.scaffold_component(
-            component_cls=UserTestingClipsComponent, defs_yaml_contents=yaml.safe_load(FIVE_LINES)
-        )
-        with sandbox.load_component_and_build_defs(defs_path=path) as (component, found):
-            assert isinstance(component, UserTestingClipsComponent)
-            assert names(found.get_repository_def()) == names(embedded("research").get_repository_def())
+        path = sandbox.scaffold_component(component_cls=UserTestingClipsComponent)
+        (path / "defs.yaml").write_text(text)
+        with sandbox.load_component_and_build_defs(defs_path=path) as loaded:
+            yield loaded
+
+
+loads_yaml = pytest.mark.filterwarnings(
+    "ignore:`parse_obj_as` is deprecated", "ignore::dagster_shared.utils.warnings.BetaWarning"
+)
+
+
+@loads_yaml
+def test_five_lines_of_yaml_make_it_in_a_project() -> None:
+    with of_yaml(FIVE_LINES) as (component, found):
+        assert isinstance(component, UserTestingClipsComponent)
+        assert names(found.get_repository_def()) == names(embedded("research").get_repository_def())
+
+
+@loads_yaml
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("client_secret: 8675309012345678", "attributes.client_secret at {}:6"),
+        ("client_secrett: '8675309012345678'", "attributes.client_secrett at {}:6"),
+        ("client_secret: '8675309012345678'\n  archives: data", "attributes.archives at {}:7"),
+        ("client_secret: '{{ 8675309012345678 }}'", "client_secret\n  Input should be a valid string"),
+    ],
+)
+def test_what_is_wrong_of_the_yaml_is_told_with_its_line_and_without_the_secret(wrong: str, told: str) -> None:
+    with pytest.raises(Exception, match="UserTestingClipsComponent") as caught, of_yaml(f"{FIVE_LINES}  {wrong}"):
+        pass
+    said = "".join(traceback.format_exception(caught.value))
+    assert re.search(re.escape(told).replace(r"\{\}", r"\S+/defs\.yaml"), said), said
+    assert "8675309012345678" not in said
 
 
 def test_two_accounts_beside_a_host_archive_each_its_own_and_nothing_crosses(tmp_path: Path) -> None:
