@@ -82,20 +82,31 @@ class UserTestingClipsComponent(Component, NoInputShown, Resolvable):
         Raises:
             SettingsError: naming all that is wrong of what was given.
         """
-        by_reference = {"client_id": "by reference", "client_secret": "by reference"}
-        settings = given_settings(**by_reference, **self.model_dump(exclude=NOT_SETTINGS))
+        client_id = self._given("client_id", self.client_id, self.client_id_env)
+        secret = self._given("client_secret", self.client_secret, self.client_secret_env)
+        settings = given_settings(client_id=client_id, client_secret=secret, **self.model_dump(exclude=NOT_SETTINGS))
         results_api = ResultsApiResource(
             api_url=settings.api_url,
             token_url=settings.token_url,
-            client_id=self.client_id or EnvVar(self.client_id_env),
-            client_secret=kept_secret(self.client_secret) if self.client_secret else EnvVar(self.client_secret_env),
+            client_id=client_id,
+            client_secret=secret if isinstance(secret, EnvVar) else kept_secret(secret),
             test_ids=list(settings.test_ids),
+            client_id_env=self.client_id_env,
+            client_secret_env=self.client_secret_env,
         )
         account = Account.of(settings, sensors_on=self.sensors)
         its_runs = Definitions(
             sensors=[old_runs_of_account_sensor(account, [f.job_name for f in follow_ons(settings, account)])]
         )
         return Definitions.merge(definitions_of(account, settings, results_api), its_runs)
+
+    def _given(self, name: str, value: str | None, variable: str) -> str:
+        """A credential by value, or a reference to its variable where it is left out.
+
+        What is given but empty, as a template of a variable that is not set, is not left out: the variable that is
+        there by default may be another account's.
+        """
+        return value or "" if name in self.model_fields_set else EnvVar(variable)
 
 
 def build_definitions(**attributes: Any) -> Definitions:

@@ -147,6 +147,31 @@ def test_credentials_come_by_name_or_by_value_and_a_secret_is_shown_nowhere(monk
     assert "hush" not in str(lacking.value)
 
 
+@pytest.mark.parametrize(
+    ("empty", "named"),
+    [
+        ({"client_id": "", "client_secret": None}, ["client_id", "client_secret"]),
+        ({"client_id": "me", "client_secret": " \n"}, ["client_secret"]),
+        ({"client_id_env": " ", "client_secret": "hush"}, ["client_id"]),
+    ],
+)
+def test_what_is_given_but_empty_is_not_taken_from_another_account(
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, Any], named: list[str]
+) -> None:
+    for name in ("USERTESTING_CLIENT_ID", "USERTESTING_CLIENT_SECRET"):
+        monkeypatch.setenv(name, "of another account")
+    with pytest.raises(SettingsError) as refused:
+        embedded("sales", **empty)
+    assert str(refused.value).splitlines()[1:] == [f"  {name}: must not be empty" for name in named]
+
+
+def test_a_variable_that_is_empty_in_a_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEIR_ID", " ")
+    sales = embedded("sales", client_id=EnvVar("THEIR_ID"), client_secret="hush").resources or {}
+    with pytest.raises(SettingsError, match=r"^Empty in the environment of this process: THEIR_ID\.$"):
+        sales["sales_results_api"].process_config_and_initialize().check()
+
+
 def test_everything_wrong_is_named_at_once_and_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UT_CLIPS_BATCH_SIZE", "none")
     embedded("research")
@@ -180,6 +205,17 @@ def test_five_lines_of_yaml_make_it_in_a_project() -> None:
     with of_yaml(FIVE_LINES) as (component, found):
         assert isinstance(component, UserTestingClipsComponent)
         assert names(found.get_repository_def()) == names(embedded("research").get_repository_def())
+
+
+@loads_yaml
+def test_a_template_of_a_variable_that_is_not_set_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USERTESTING_CLIENT_SECRET", "of another account")
+    with (
+        pytest.raises(Exception, match="UserTestingClipsComponent") as refused,
+        of_yaml(FIVE_LINES + "  client_secret: '{{ env.NOT_SET }}'"),
+    ):
+        pass
+    assert "client_secret: must not be empty" in str(refused.value.__cause__)
 
 
 @loads_yaml
