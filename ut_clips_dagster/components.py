@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dagster import Component, ComponentLoadContext, Definitions, EnvVar, Model, Resolvable
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, ValidationError, create_model, model_validator
+from pydantic_core import InitErrorDetails
 
 from ut_clips_dagster.account import Account
 from ut_clips_dagster.definitions import definitions_of, follow_ons
@@ -16,13 +17,28 @@ from ut_clips_dagster.settings import DEFAULT_MAX_CLIP_BYTES, OFFICIAL_API_URL, 
 NOT_SETTINGS = {"sensors", "client_id", "client_secret", "client_id_env", "client_secret_env"}
 
 
-class UserTestingClipsComponent(Component, Model, Resolvable):
+class NoInputShown(Model):
+    """Its errors tell what is wrong and where, and never what was given: that may be a secret, or hold one."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_input(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        """Pydantic's `hide_input_in_errors` is not enough: Dagster makes an error anew, with the YAML's line."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            details = [
+                InitErrorDetails(type=each["type"], loc=each["loc"], ctx=each.get("ctx", {}), input="(not shown)")
+                for each in error.errors()
+            ]
+            raise ValidationError.from_exception_data(error.title, details) from None
+
+
+class UserTestingClipsComponent(Component, NoInputShown, Resolvable):
     """Archives the clips of one UserTesting account; several accounts are several components.
 
     Nothing is read from the environment but the credentials, and those by the names that are given here.
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # a message about one attribute would print the secrets
 
     test_ids: list[str] = Field(description="UUIDs of the tests whose sessions are archived.")
     archive: str = Field(description="Where to: a directory, gs://bucket/prefix or s3://bucket/prefix.")
@@ -54,26 +70,43 @@ class UserTestingClipsComponent(Component, Model, Resolvable):
         "", description="project.dataset, to which tables and the view `clips` are published."
     )
 
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """What Dagster validates YAML with; it derives one of fields alone."""
+        derived = super().model()
+        return create_model(derived.__name__, __base__=(derived, NoInputShown))
+
     def build_defs(self, context: ComponentLoadContext | None = None) -> Definitions:  # noqa: ARG002 - Dagster's
         """All of this account, to be merged with whatever else the host has.
 
         Raises:
             SettingsError: naming all that is wrong of what was given.
         """
-        by_reference = {"client_id": "by reference", "client_secret": "by reference"}
-        settings = given_settings(**by_reference, **self.model_dump(exclude=NOT_SETTINGS))
+        client_id = self._given("client_id", self.client_id, self.client_id_env)
+        secret = self._given("client_secret", self.client_secret, self.client_secret_env)
+        settings = given_settings(client_id=client_id, client_secret=secret, **self.model_dump(exclude=NOT_SETTINGS))
         results_api = ResultsApiResource(
             api_url=settings.api_url,
             token_url=settings.token_url,
-            client_id=self.client_id or EnvVar(self.client_id_env),
-            client_secret=kept_secret(self.client_secret) if self.client_secret else EnvVar(self.client_secret_env),
+            client_id=client_id,
+            client_secret=secret if isinstance(secret, EnvVar) else kept_secret(secret),
             test_ids=list(settings.test_ids),
+            client_id_env=self.client_id_env,
+            client_secret_env=self.client_secret_env,
         )
         account = Account.of(settings, sensors_on=self.sensors)
         its_runs = Definitions(
             sensors=[old_runs_of_account_sensor(account, [f.job_name for f in follow_ons(settings, account)])]
         )
         return Definitions.merge(definitions_of(account, settings, results_api), its_runs)
+
+    def _given(self, name: str, value: str | None, variable: str) -> str:
+        """A credential by value, or a reference to its variable where it is left out.
+
+        What is given but empty, as a template of a variable that is not set, is not left out: the variable that is
+        there by default may be another account's.
+        """
+        return value or "" if name in self.model_fields_set else EnvVar(variable)
 
 
 def build_definitions(**attributes: Any) -> Definitions:

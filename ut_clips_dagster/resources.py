@@ -62,6 +62,9 @@ class ResultsApiResource(ConfigurableResource[None]):
     client_id: str
     client_secret: str
     test_ids: list[str]
+    client_id_env: str = ""
+    client_secret_env: str = ""
+    """Of an account in a host's location: the variables that its credentials are read from where they are left out."""
 
     def setup_for_execution(self, context: InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
         """Fail before anything starts, naming every setting that is wrong."""
@@ -77,7 +80,11 @@ class ResultsApiResource(ConfigurableResource[None]):
 
     def check(self) -> None:
         """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
-        if not self.client_id or not self.client_secret or not self.test_ids:
+        credentials = ((self.client_id_env, self.client_id), (self.client_secret_env, self.client_secret))
+        empty = [variable for variable, value in credentials if not value.strip()]
+        if any(empty):
+            raise SettingsError(f"Empty in the environment of this process: {' and '.join(empty)}.")
+        if empty or not self.test_ids:
             load_settings()
             raise SettingsError(
                 "USERTESTING_CLIENT_ID, USERTESTING_CLIENT_SECRET and USERTESTING_TEST_IDS were not set when this "

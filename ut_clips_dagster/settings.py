@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -19,6 +19,16 @@ OFFICIAL_API_URL = "https://api.use2.usertesting.com"
 OFFICIAL_TOKEN_URL = "https://auth.usertesting.com/oauth2/aus1p3vtd8vtm4Bxv0h8/v1/token"  # noqa: S105 - a URL
 DEFAULT_MAX_CLIP_BYTES = 20 * 1024**3
 BUCKETS = ("gs://", "s3://")
+
+
+Text = TypeVar("Text", str, SecretStr)
+
+
+def _not_blank(value: Text) -> Text:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return value
 
 
 def _secure_url(value: str) -> str:
@@ -97,8 +107,10 @@ class Settings(BaseSettings):
 
     api_url: SecureUrl = Field(OFFICIAL_API_URL, validation_alias="USERTESTING_API_URL")
     token_url: SecureUrl = Field(OFFICIAL_TOKEN_URL, validation_alias="USERTESTING_TOKEN_URL")
-    client_id: str = Field(validation_alias="USERTESTING_CLIENT_ID", min_length=1)
-    client_secret: SecretStr = Field(validation_alias="USERTESTING_CLIENT_SECRET", min_length=1)
+    client_id: Annotated[str, AfterValidator(_not_blank)] = Field(validation_alias="USERTESTING_CLIENT_ID")
+    client_secret: Annotated[SecretStr, AfterValidator(_not_blank)] = Field(
+        validation_alias="USERTESTING_CLIENT_SECRET"
+    )
     test_ids: Annotated[tuple[Uuid, ...], NoDecode, CommaSeparated] = Field(
         validation_alias="USERTESTING_TEST_IDS", min_length=1
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from contextlib import ExitStack
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from dagster import (
     AssetKey,
+    Component,
     ConfigurableResource,
     DagsterInstance,
     DefaultSensorStatus,
@@ -144,6 +147,31 @@ def test_credentials_come_by_name_or_by_value_and_a_secret_is_shown_nowhere(monk
     assert "hush" not in str(lacking.value)
 
 
+@pytest.mark.parametrize(
+    ("empty", "named"),
+    [
+        ({"client_id": "", "client_secret": None}, ["client_id", "client_secret"]),
+        ({"client_id": "me", "client_secret": " \n"}, ["client_secret"]),
+        ({"client_id_env": " ", "client_secret": "hush"}, ["client_id"]),
+    ],
+)
+def test_what_is_given_but_empty_is_not_taken_from_another_account(
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, Any], named: list[str]
+) -> None:
+    for name in ("USERTESTING_CLIENT_ID", "USERTESTING_CLIENT_SECRET"):
+        monkeypatch.setenv(name, "of another account")
+    with pytest.raises(SettingsError) as refused:
+        embedded("sales", **empty)
+    assert str(refused.value).splitlines()[1:] == [f"  {name}: must not be empty" for name in named]
+
+
+def test_a_variable_that_is_empty_in_a_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEIR_ID", " ")
+    sales = embedded("sales", client_id=EnvVar("THEIR_ID"), client_secret="hush").resources or {}
+    with pytest.raises(SettingsError, match=r"^Empty in the environment of this process: THEIR_ID\.$"):
+        sales["sales_results_api"].process_config_and_initialize().check()
+
+
 def test_everything_wrong_is_named_at_once_and_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UT_CLIPS_BATCH_SIZE", "none")
     embedded("research")
@@ -157,15 +185,55 @@ def test_everything_wrong_is_named_at_once_and_the_environment_has_no_say(monkey
     assert "\n  key_prefix: must be of letters" in str(wrong.value)
 
 
-@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated", "ignore::dagster_shared.utils.warnings.BetaWarning")
-def test_five_lines_of_yaml_make_it_in_a_project() -> None:
+@contextmanager
+def of_yaml(text: str) -> Iterator[tuple[Component, Definitions]]:
+    """The component of a project's defs.yaml, and its definitions."""
     with create_defs_folder_sandbox() as sandbox:
-        path = sandbox.scaffold_component(
-            component_cls=UserTestingClipsComponent, defs_yaml_contents=yaml.safe_load(FIVE_LINES)
-        )
-        with sandbox.load_component_and_build_defs(defs_path=path) as (component, found):
-            assert isinstance(component, UserTestingClipsComponent)
-            assert names(found.get_repository_def()) == names(embedded("research").get_repository_def())
+        path = sandbox.scaffold_component(component_cls=UserTestingClipsComponent)
+        (path / "defs.yaml").write_text(text)
+        with sandbox.load_component_and_build_defs(defs_path=path) as loaded:
+            yield loaded
+
+
+loads_yaml = pytest.mark.filterwarnings(
+    "ignore:`parse_obj_as` is deprecated", "ignore::dagster_shared.utils.warnings.BetaWarning"
+)
+
+
+@loads_yaml
+def test_five_lines_of_yaml_make_it_in_a_project() -> None:
+    with of_yaml(FIVE_LINES) as (component, found):
+        assert isinstance(component, UserTestingClipsComponent)
+        assert names(found.get_repository_def()) == names(embedded("research").get_repository_def())
+
+
+@loads_yaml
+def test_a_template_of_a_variable_that_is_not_set_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USERTESTING_CLIENT_SECRET", "of another account")
+    with (
+        pytest.raises(Exception, match="UserTestingClipsComponent") as refused,
+        of_yaml(FIVE_LINES + "  client_secret: '{{ env.NOT_SET }}'"),
+    ):
+        pass
+    assert "client_secret: must not be empty" in str(refused.value.__cause__)
+
+
+@loads_yaml
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("client_secret: 8675309012345678", "attributes.client_secret at {}:6"),
+        ("client_secrett: '8675309012345678'", "attributes.client_secrett at {}:6"),
+        ("client_secret: '8675309012345678'\n  archives: data", "attributes.archives at {}:7"),
+        ("client_secret: '{{ 8675309012345678 }}'", "client_secret\n  Input should be a valid string"),
+    ],
+)
+def test_what_is_wrong_of_the_yaml_is_told_with_its_line_and_without_the_secret(wrong: str, told: str) -> None:
+    with pytest.raises(Exception, match="UserTestingClipsComponent") as caught, of_yaml(f"{FIVE_LINES}  {wrong}"):
+        pass
+    said = "".join(traceback.format_exception(caught.value))
+    assert re.search(re.escape(told).replace(r"\{\}", r"\S+/defs\.yaml"), said), said
+    assert "8675309012345678" not in said
 
 
 def test_two_accounts_beside_a_host_archive_each_its_own_and_nothing_crosses(tmp_path: Path) -> None:

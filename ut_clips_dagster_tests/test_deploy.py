@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,35 @@ def test_the_timer_asks_for_health_and_alerts() -> None:
     assert service["ExecStart"] == f"{INSTALLED}/.venv/bin/ut-clips health --alert"
     assert service["Type"] == "oneshot"
     assert "OnUnitInactiveSec" in unit(DEPLOY / "ut-clips-health.timer")["Timer"]
+
+
+def in_the_image() -> str:
+    return (DEPLOY / "requirements.lock").read_text()
+
+
+def installed_for_ray() -> str:
+    """What is required by the extras that docs/several_machines.md installs, and by the package itself."""
+    page = (DEPLOY.parent / "docs" / "several_machines.md").read_text()
+    extras = re.search(r"pip install 'ut_clips_dagster\[([\w,]*ray[\w,]*)\]'", page)
+    assert extras
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(DEPLOY.parent / "setup.cfg")
+    required = [setup["options.extras_require"][extra] for extra in extras[1].split(",")]
+    return "\n".join([setup["options"]["install_requires"], *required])
+
+
+@pytest.mark.parametrize(
+    ("configuration", "installed"),
+    [
+        ("kubernetes/dagster.yaml", in_the_image),
+        ("kubernetes/values.yaml", in_the_image),
+        ("ray/dagster.yaml", installed_for_ray),
+    ],
+)
+def test_what_an_instance_is_made_of_is_installed_where_it_runs(
+    configuration: str, installed: Callable[[], str]
+) -> None:
+    packages = set(re.findall(r"^ *module: (\w+)", (DEPLOY / configuration).read_text(), re.MULTILINE))
+    assert "ut_clips_dagster" in packages
+    requirements = re.findall(r"^[\w-]+", installed(), re.MULTILINE)
+    assert packages <= {"ut_clips_dagster", *(name.replace("-", "_") for name in requirements)}

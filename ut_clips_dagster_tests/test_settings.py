@@ -54,6 +54,7 @@ def test_every_missing_setting_is_named_in_one_message() -> None:
     ("name", "value", "reason"),
     [
         ("USERTESTING_TEST_IDS", "41f72104-5f84-44fa-a16a-03f575159611,no-uuid", "'no-uuid' is not a UUID"),
+        ("USERTESTING_CLIENT_SECRET", " \n", "must not be empty"),
         ("USERTESTING_API_URL", "http://example.com", "must be https"),
         ("USERTESTING_API_URL", "example.com", "must be a URL"),
         ("UT_CLIPS_ARCHIVE", "gs://", "must name a bucket"),
