@@ -61,7 +61,7 @@ def _report(copied: Copied, target: str) -> None:
         f"Rows: {rows or 'none'}."
     )
     _name("otherwise at the new place, and left as they are there", copied.kept)
-    _name("not copied; run it again", copied.failed)
+    _name("not copied; set it right and run it again", copied.failed)
     _name("new at the old place since; run it again", copied.lacking)
     if copied.is_whole:
         say(f"{target} holds all of it. Next: set UT_CLIPS_ARCHIVE={target}, then `ut-clips verify --read-data`.")
