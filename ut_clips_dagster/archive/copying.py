@@ -14,9 +14,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+
+from pydantic import TypeAdapter
 
 from ut_clips_dagster.archive.recorded import RecordedFile, recorded_files
 from ut_clips_dagster.archive.records import CLIPS, SESSIONS
@@ -40,6 +42,7 @@ PARALLEL = 8
 GIVE_UP_AFTER = 20
 """Sessions that failed one after another: then it is a place that fails, and not a file."""
 NONE_RECORDED: Mapping[str, RecordedFile] = {}
+_DIGESTS = TypeAdapter(dict[str, list[str]])
 REMEDY = "Run `ut-clips verify --read-data` there, then `ut-clips repair`."
 
 
@@ -236,7 +239,7 @@ class ArchiveCopy:
 
         def update(content: bytes | None) -> bytes:
             known.clear()
-            known.update(json.loads(content) if content else {})
+            known.update(_digests(content))
             known.update({p: [*dict.fromkeys([*known.get(p, []), _digest(c)])] for p, c in contents.items()})
             return json.dumps(known, indent=1).encode()
 
@@ -281,6 +284,13 @@ def _session_of(path: str) -> str | None:
     if path.startswith(SESSIONS) and len(parts) > 2:  # noqa: PLR2004 - sessions/session/document
         return parts[1]
     return None
+
+
+def _digests(announced: bytes | None) -> dict[str, list[str]]:
+    """What an earlier copy wrote down; nothing where that is damaged: then what it copied is left as it is."""
+    with suppress(ValueError):
+        return _DIGESTS.validate_json(announced or b"{}")
+    return {}
 
 
 def _digest(content: bytes) -> str:

@@ -171,6 +171,16 @@ def test_what_was_changed_at_the_new_place_is_left_and_named(old: LocalStore, ne
     assert dict(names.fillna("")) == {SESSIONS[0]: "of the new place", SESSIONS[1]: "it's", "3": ""}
 
 
+def test_a_damaged_note_of_what_was_copied_is_as_good_as_none(old: LocalStore, new: LocalStore) -> None:
+    ArchiveCopy(old, new).run()
+    new.update_document(f"copied/{SESSIONS[0]}.json", lambda _: b'{"x')
+    changed, added = f"sessions/{SESSIONS[0]}/t.vtt", f"sessions/{SESSIONS[0]}/u.vtt"
+    for path in (changed, added):
+        old.update_document(path, lambda _: b"new")
+    copied = ArchiveCopy(old, new).run()
+    assert (copied.kept, copied.documents, new.read_document(added)) == ([changed], 1, b"new")
+
+
 def test_other_bytes_at_the_new_place_are_left_and_named(old: LocalStore, new: LocalStore) -> None:
     clip = f"clips/{STUDY}/{SESSIONS[0]}/clip.mp4"
     new.put_clip(clip, [b"other"], "video/mp4")
