@@ -36,6 +36,8 @@ FILES = (".mp4", ".jpg")
 DOCUMENT = ".json"
 CONTENT_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
 LOG = "_delta_log"
+HIDDEN = "."
+"""What tries a place out, and temporary files."""
 DAMAGED = ".damaged-"
 """In the name of a table that a repair moved aside."""
 PARALLEL = 8
@@ -140,6 +142,8 @@ class ArchiveCopy:
                 sessions.add(session_id)
                 if path.startswith(CLIPS):
                     studies.add(parts[1])
+            elif path.startswith(HIDDEN):
+                continue
             elif LOG in parts:
                 if DAMAGED not in parts[0]:
                     tables.add(parts[0])

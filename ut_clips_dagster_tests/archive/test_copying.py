@@ -16,6 +16,7 @@ import pytest
 from ut_clips_dagster.archive.copying import ArchiveCopy
 from ut_clips_dagster.archive.documents import ClipFilesDocument, Cut, StoredClip
 from ut_clips_dagster.archive.records import payload_of, seal
+from ut_clips_dagster.cli.check_settings import PROBE_TABLE
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.media.documents import ClipMedia, ClipMediaDocument
 from ut_clips_dagster.storage.columns import as_rows
@@ -303,6 +304,12 @@ def test_what_is_of_no_session_is_copied_as_it_is(old: LocalStore, new: LocalSto
     old.update_document("sessions/by-hand/notes.txt", lambda _: b"notes")
     assert ArchiveCopy(old, new).run().is_whole
     assert held(new) == held(old)
+
+
+def test_what_check_settings_leaves_in_a_bucket_is_left_there(old: LocalStore, new: LocalStore) -> None:
+    old.update_document(f"{PROBE_TABLE}/_delta_log/00000000000000000000.json", lambda _: b"{}")
+    copied = ArchiveCopy(old, new).run()
+    assert (PROBE_TABLE in copied.rows, copied.is_whole) == (False, True)
 
 
 def test_nothing_to_copy_is_said(old: LocalStore, tmp_path: Path) -> None:
