@@ -24,6 +24,8 @@ def copy_archive(source: str, target: str) -> bool:
     Raises:
         ClipsError: it could not run.
     """
+    if not (source.strip() and target.strip()):
+        raise SettingsError("SRC or DST is empty: name both places. Is a variable of the shell not set?")
     load_dotenv(".env")  # credentials of a cloud
     stores = [_store(archive_root(place)) for place in (source, target)]
     _check_apart(*(store.uri for store in stores))

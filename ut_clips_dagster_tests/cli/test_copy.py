@@ -63,6 +63,8 @@ def test_what_is_otherwise_at_the_new_place_is_named_and_exits_2() -> None:
         ("gs://bucket/a/b", "gs://bucket/a", "one lies within the other"),
         ("old", "ftp://host", "must be a directory, gs://bucket/prefix or s3://bucket/prefix"),
         ("none", "new", "There is no archive in"),
+        ("old", "", "SRC or DST is empty"),
+        (" ", "new", "SRC or DST is empty"),
     ],
 )
 def test_places_that_cannot_be_copied_between_are_named(
