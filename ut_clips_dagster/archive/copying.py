@@ -3,36 +3,49 @@
 Order of writing as everywhere: a session's files, then its documents, then the tables. A session's documents are read
 before its files are listed: as files are stored before documents name them, what is copied is whole also while the
 source is being written.
+
+A file is whole when it is what the documents record of it; of one that they do not name, the place's own checksum is
+all there is. What fails is named and costs its session alone: all else of that is copied but documents and rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from ut_clips_dagster.archive.records import CLIPS, SESSIONS, SessionRecords
+from pydantic import TypeAdapter
+
+from ut_clips_dagster.archive.recorded import RecordedFile, recorded_files
+from ut_clips_dagster.archive.records import CLIPS, SESSIONS
 from ut_clips_dagster.archive.table_copying import copy_table
-from ut_clips_dagster.errors import StorageConflictError, StorageError
+from ut_clips_dagster.errors import ClipsError, StorageConflictError, StorageError
 from ut_clips_dagster.results_api.models import is_uuid
-from ut_clips_dagster.storage.store import CountedStream, Store
+from ut_clips_dagster.storage.store import CountedStream, Store, crc32c_of
 
 COPIED = "copied/"
 """Of each session, the documents as they were copied: one that was changed at its new place is not overwritten."""
 REST = "rest"
 """What belongs to no session."""
 FILES = (".mp4", ".jpg")
-"""Never change once they are there; all else is a document."""
+"""Never change once they are there; all else is read as a whole."""
+DOCUMENT = ".json"
 CONTENT_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
 LOG = "_delta_log"
+HIDDEN = "."
+"""What tries a place out, and temporary files."""
 DAMAGED = ".damaged-"
 """In the name of a table that a repair moved aside."""
 PARALLEL = 8
 GIVE_UP_AFTER = 20
-"""Failed sessions: then it is a place that fails, and not a file."""
+"""Sessions that failed one after another: then it is a place that fails, and not a file."""
+NONE_RECORDED: Mapping[str, RecordedFile] = {}
+_DIGESTS = TypeAdapter(dict[str, list[str]])
+REMEDY = "Run `ut-clips verify --read-data` there, then `ut-clips repair`."
 
 
 @dataclass
@@ -50,6 +63,9 @@ class Copied:
     kept: list[str] = field(default_factory=list)
     """What is otherwise at the new place, and was left so."""
     failed: list[str] = field(default_factory=list)
+    """What could not be copied, and why."""
+    failed_sessions: set[str] = field(default_factory=set)
+    """Whose it is: of them neither documents nor rows are written."""
     lacking: list[str] = field(default_factory=list)
     """What the source holds by now and the new place does not."""
 
@@ -67,6 +83,15 @@ class Copied:
         self.skipped += other.skipped
         self.kept += other.kept
         self.failed += other.failed
+        self.failed_sessions |= other.failed_sessions
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Name what fails in here, and go on."""
+        try:
+            yield
+        except ClipsError as error:
+            self.failed.append(str(error))
 
 
 class ArchiveCopy:
@@ -75,7 +100,6 @@ class ArchiveCopy:
     def __init__(self, source: Store, target: Store) -> None:
         self._source = source
         self._target = target
-        self._records = SessionRecords(source)
 
     def run(self, watch: Callable[[Copied, int], None] = lambda *_: None) -> Copied:
         """Copy what is not there.
@@ -90,18 +114,23 @@ class ArchiveCopy:
         if not sessions and not tables:
             raise StorageError(f"There is no archive in {self._source.uri}: nothing was copied.")
         self._target.check_writable()
-        copied = Copied()
+        copied, failed_in_a_row = Copied(), 0
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="copy") as pool:
             for done in pool.map(partial(self._copy_session, studies), sorted(sessions)):
                 copied.add(done)
                 watch(copied, len(sessions))
-                if len(copied.failed) > GIVE_UP_AFTER:
-                    raise StorageError(f"{copied.failed[-1]} {GIVE_UP_AFTER} others failed; run it again to go on.")
-        copied.add(self._copy_documents(REST, rest))
+                failed_in_a_row = failed_in_a_row + 1 if done.failed else 0
+                if failed_in_a_row > GIVE_UP_AFTER:
+                    raise StorageError(
+                        f"{done.failed[-1]} So did the {GIVE_UP_AFTER} sessions before; run it again to go on."
+                    )
+        with copied.attempt():
+            copied.add(self._copy_documents(REST, self._read_all(rest, copied)))
         changed = {path.split("/")[1] for path in copied.kept if path.startswith(SESSIONS)}
         for table in sorted(tables):
-            copied.rows[table] = copy_table(table, self._source.uri, self._target.uri, keep=changed)
-        copied.lacking = self._lacking(tables)
+            keep = changed | copied.failed_sessions
+            copied.rows[table] = copy_table(table, self._source.uri, self._target.uri, keep=keep)
+        copied.lacking = self._lacking(tables, copied.failed_sessions)
         return copied
 
     def _survey(self) -> tuple[set[str], set[str], set[str], list[str]]:
@@ -109,53 +138,91 @@ class ArchiveCopy:
         sessions, studies, tables, paths = set(), set(), set(), []
         for path in self._source.walk(""):
             parts = path.split("/")
-            if path.startswith(CLIPS) and len(parts) > 3:  # noqa: PLR2004 - clips/study/session/file
-                studies.add(parts[1])
-                sessions.add(parts[2])
-            elif path.startswith(SESSIONS) and len(parts) > 2:  # noqa: PLR2004 - sessions/session/document
-                sessions.add(parts[1])
+            if session_id := _session_of(path):
+                sessions.add(session_id)
+                if path.startswith(CLIPS):
+                    studies.add(parts[1])
+            elif path.startswith(HIDDEN):
+                continue
             elif LOG in parts:
                 if DAMAGED not in parts[0]:
                     tables.add(parts[0])
-            elif len(parts) > 1 and path.endswith(".json") and not path.startswith(COPIED):
+            elif len(parts) > 1 and path.endswith(DOCUMENT) and not path.startswith(COPIED):
                 paths.append(path)
         return sessions, studies, tables, [path for path in paths if path.split("/")[0] not in tables]
 
     def _copy_session(self, studies: Iterable[str], session_id: str) -> Copied:
         done = Copied(sessions=1)
-        try:
-            documents = self._read_all(self._source.walk(f"{SESSIONS}{session_id}/"))
-            paths = [path for study in studies for path in self._source.walk(f"{CLIPS}{study}/{session_id}/")]
-            kinds = self._content_types(session_id)
-            for path in paths:
+        with done.attempt():
+            own = list(self._source.walk(f"{SESSIONS}{session_id}/"))
+            documents = self._read_all((path for path in own if path.endswith(DOCUMENT)), done)
+            recorded = self._recorded(session_id, documents, done)
+            listed = [path for study in studies for path in self._source.walk(f"{CLIPS}{study}/{session_id}/")]
+            named = dict.fromkeys([*(path for path in own if not path.endswith(DOCUMENT)), *listed, *recorded])
+            for path in named:
                 if path.endswith(FILES):
-                    self._copy_file(path, kinds.get(path) or CONTENT_TYPES[path[path.rindex(".") :]], done)
-            beside = self._read_all(path for path in paths if not path.endswith(FILES))
-            done.add(self._copy_documents(session_id, {**beside, **documents}))
-        except StorageError as error:
-            done.failed.append(str(error))
+                    with done.attempt():
+                        self._copy_file(path, recorded.get(path), done)
+            texts = self._read_all((path for path in named if not path.endswith(FILES)), done, recorded)
+            if not done.failed:
+                done.add(self._copy_documents(session_id, {**texts, **documents}))
+        if done.failed:
+            done.failed_sessions.add(session_id)
         return done
 
-    def _copy_file(self, path: str, content_type: str, done: Copied) -> None:
-        crc32c = self._source.checksum(path)
+    def _recorded(self, session_id: str, documents: dict[str, bytes], done: Copied) -> dict[str, RecordedFile]:
+        if not is_uuid(session_id):  # a directory of somebody else's
+            return {}
+        recorded, damaged = recorded_files(session_id, documents)
+        done.failed += [f"{path} in {self._source.uri} is damaged. {REMEDY}" for path in damaged]
+        return recorded
+
+    def _copy_file(self, path: str, recorded: RecordedFile | None, done: Copied) -> None:
+        file = recorded or self._as_it_is(path)
         present = self._target.size_bytes(path)
         if present is not None:
-            same = present == self._source.size_bytes(path) and self._target.checksum(path) == crc32c
+            same = present == file.size_bytes and self._target.checksum(path) == file.crc32c
             done.skipped += same
             if not same:
                 done.kept.append(path)
             return
+        self._check_size(file, self._source.size_bytes(path))
+        kind = file.content_type or CONTENT_TYPES[path[path.rindex(".") :]]
         try:
-            info = self._target.put_clip(path, _checked(self._source, path, crc32c), content_type)
+            info = self._target.put_clip(path, self._checked(file), kind)
         except StorageConflictError:
             done.kept.append(path)
             return
         done.files += 1
         done.bytes += info.size_bytes
 
-    def _copy_documents(self, unit: str, documents: dict[str, bytes] | list[str]) -> Copied:
+    def _as_it_is(self, path: str) -> RecordedFile:
+        """A file that no document names."""
+        return RecordedFile(path, self._source.size_bytes(path) or 0, self._source.checksum(path))
+
+    def _check_size(self, file: RecordedFile, size_bytes: int | None) -> None:
+        if not size_bytes:
+            raise self._damage(file, "missing" if size_bytes is None else "empty")
+        if size_bytes != file.size_bytes:
+            raise self._damage(file, f"{size_bytes} bytes long, recorded are {file.size_bytes}")
+
+    def _check_text(self, file: RecordedFile, content: bytes | None) -> None:
+        self._check_size(file, None if content is None else len(content))
+        if content is not None and crc32c_of([content]) != file.crc32c:
+            raise self._damage(file, "not what was stored there")
+
+    def _checked(self, file: RecordedFile) -> Iterator[bytes]:
+        """The file's bytes; an error at their end where they are not what they should be: then nothing is stored."""
+        stream = CountedStream(self._source.read(file.path))
+        yield from stream
+        if stream.crc32c != file.crc32c:
+            raise self._damage(file, "not what was stored there")
+
+    def _damage(self, file: RecordedFile, how: str) -> StorageError:
+        return StorageError(f"{file.path} in {self._source.uri} is {how}. {REMEDY}")
+
+    def _copy_documents(self, unit: str, contents: dict[str, bytes]) -> Copied:
         done = Copied()
-        contents = documents if isinstance(documents, dict) else self._read_all(documents)
         missing = {p: c for p, c in contents.items() if self._target.read_document(p) != c}
         done.skipped = len(contents) - len(missing)
         if not missing:
@@ -176,27 +243,31 @@ class ArchiveCopy:
 
         def update(content: bytes | None) -> bytes:
             known.clear()
-            known.update(json.loads(content) if content else {})
+            known.update(_digests(content))
             known.update({p: [*dict.fromkeys([*known.get(p, []), _digest(c)])] for p, c in contents.items()})
             return json.dumps(known, indent=1).encode()
 
         self._target.update_document(f"{COPIED}{unit}.json", update)
         return known
 
-    def _read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
-        contents = ((path, self._source.read_document(path)) for path in paths)
-        return {path: content for path, content in contents if content is not None}
+    def _read_all(
+        self, paths: Iterable[str], done: Copied, recorded: Mapping[str, RecordedFile] = NONE_RECORDED
+    ) -> dict[str, bytes]:
+        contents = {}
+        for path in paths:
+            with done.attempt():
+                content = self._source.read_document(path)
+                if path in recorded:
+                    self._check_text(recorded[path], content)
+                if content is not None:
+                    contents[path] = content
+        return contents
 
-    def _content_types(self, session_id: str) -> dict[str, str]:
-        if not is_uuid(session_id):  # a directory of somebody else's
-            return {}
-        files = self._records.inspect(session_id).record.clip_files.files
-        return {file.storage_path: file.content_type for file in files if file.content_type}
-
-    def _lacking(self, tables: set[str]) -> list[str]:
-        """Paths of the source that the target does not hold now that all is done."""
+    def _lacking(self, tables: set[str], failed: set[str]) -> list[str]:
+        """Paths of the source that the target does not hold now that all is done, but for what failed."""
         there = {path for path in self._target.walk("") if path.split("/")[0] not in tables}
-        return [path for top in (CLIPS, SESSIONS) for path in self._source.walk(top) if path not in there]
+        paths = (path for top in (CLIPS, SESSIONS) for path in self._source.walk(top))
+        return [path for path in paths if path not in there and _session_of(path) not in failed]
 
 
 class _ChangedError(Exception):
@@ -209,14 +280,21 @@ def _unless_changed(path: str, content: bytes, copied: list[str], present: bytes
     return content
 
 
-def _checked(source: Store, path: str, crc32c: str) -> Iterator[bytes]:
-    """The file's bytes; an error at their end where they are not what the source says: then nothing is stored."""
-    stream = CountedStream(source.read(path))
-    yield from stream
-    if stream.crc32c != crc32c:
-        raise StorageError(
-            f"{path} in {source.uri} changed while it was read: run `ut-clips verify --read-data` there."
-        )
+def _session_of(path: str) -> str | None:
+    """The session that a path belongs to, if any."""
+    parts = path.split("/")
+    if path.startswith(CLIPS) and len(parts) > 3:  # noqa: PLR2004 - clips/study/session/file
+        return parts[2]
+    if path.startswith(SESSIONS) and len(parts) > 2:  # noqa: PLR2004 - sessions/session/document
+        return parts[1]
+    return None
+
+
+def _digests(announced: bytes | None) -> dict[str, list[str]]:
+    """What an earlier copy wrote down; nothing where that is damaged: then what it copied is left as it is."""
+    with suppress(ValueError):
+        return _DIGESTS.validate_json(announced or b"{}")
+    return {}
 
 
 def _digest(content: bytes) -> str:

@@ -24,6 +24,8 @@ def copy_archive(source: str, target: str) -> bool:
     Raises:
         ClipsError: it could not run.
     """
+    if not (source.strip() and target.strip()):
+        raise SettingsError("SRC or DST is empty: name both places. Is a variable of the shell not set?")
     load_dotenv(".env")  # credentials of a cloud
     stores = [_store(archive_root(place)) for place in (source, target)]
     _check_apart(*(store.uri for store in stores))
@@ -61,7 +63,7 @@ def _report(copied: Copied, target: str) -> None:
         f"Rows: {rows or 'none'}."
     )
     _name("otherwise at the new place, and left as they are there", copied.kept)
-    _name("not copied; run it again", copied.failed)
+    _name("not copied; set it right and run it again", copied.failed)
     _name("new at the old place since; run it again", copied.lacking)
     if copied.is_whole:
         say(f"{target} holds all of it. Next: set UT_CLIPS_ARCHIVE={target}, then `ut-clips verify --read-data`.")

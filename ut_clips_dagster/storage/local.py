@@ -111,13 +111,16 @@ class LocalStore:
             return file.read(length)
 
     def walk(self, prefix: str) -> Iterator[str]:
-        """See `Store`."""
+        """See `Store`; links are followed, as reading and writing follow them: a study may lie on another disk."""
         with self._explained("list"):
-            for directory, below, files in os.walk(self._root / prefix, onerror=_unless_missing):
-                below[:] = [name for name in below if name != PROBE]
+            top = self._root / prefix
+            for directory, below, files in os.walk(top, onerror=_unless_missing, followlinks=True):
+                here = Path(directory)
+                below[:] = [name for name in below if name != PROBE and not _is_loop(here / name)]
+                within = here.relative_to(self._root)
                 for name in files:
                     if not name.startswith("."):  # locks, and copies that are not whole yet
-                        yield (Path(directory) / name).relative_to(self._root).as_posix()
+                        yield (within / name).as_posix()
 
     def _try_out(self, directory: Path) -> None:
         """Do once all that storing takes: a name as long as any, given without overwriting, and a file replaced."""
@@ -168,6 +171,11 @@ def _unless_missing(error: OSError) -> None:
     """A directory that cannot be read is no empty one; one that is not there is."""
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _is_loop(directory: Path) -> bool:
+    """Whether it is a link to a directory that it lies in: following it would never end."""
+    return directory.is_symlink() and any(directory.samefile(above) for above in directory.parents)
 
 
 class _EarlySync:

@@ -29,7 +29,7 @@ def fill(files: int) -> LocalStore:
     for number in range(files):
         session_id = f"{number % 20:08}{SESSION[8:]}"
         store.put_clip(f"clips/{STUDY}/{session_id}/{number}.mp4", [os.urandom(100_000)], "video/mp4")
-        store.update_document(f"sessions/{session_id}/session.json", lambda _: b"{}")
+        store.update_document(f"sessions/{session_id}/notes.json", lambda _: b"{}")
     return store
 
 
@@ -49,7 +49,7 @@ def test_a_copy_says_what_it_did_and_what_is_next(tmp_path: Path) -> None:
 
 def test_what_is_otherwise_at_the_new_place_is_named_and_exits_2() -> None:
     fill(1)
-    LocalStore(Path("new")).update_document(f"sessions/00000000{SESSION[8:]}/session.json", lambda _: b"other")
+    LocalStore(Path("new")).update_document(f"sessions/00000000{SESSION[8:]}/notes.json", lambda _: b"other")
     code, output = invoke("copy", "old", "new")
     assert (code, "1 otherwise at the new place, and left as they are there: sessions/" in output) == (2, True), output
     assert "Next:" not in output
@@ -63,6 +63,8 @@ def test_what_is_otherwise_at_the_new_place_is_named_and_exits_2() -> None:
         ("gs://bucket/a/b", "gs://bucket/a", "one lies within the other"),
         ("old", "ftp://host", "must be a directory, gs://bucket/prefix or s3://bucket/prefix"),
         ("none", "new", "There is no archive in"),
+        ("old", "", "SRC or DST is empty"),
+        (" ", "new", "SRC or DST is empty"),
     ],
 )
 def test_places_that_cannot_be_copied_between_are_named(

@@ -147,3 +147,15 @@ def test_a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one(
     monkeypatch.setattr(os, "scandir", mock.Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
     with pytest.raises(StorageError, match="Permission denied"):
         list(archive.walk("clips/"))
+
+
+@pytest.mark.parametrize("linked", ["clips", "clips/study", "clips/study/session"])
+def test_a_directory_that_is_a_link_is_walked_and_no_loop_is(archive: LocalStore, tmp_path: Path, linked: str) -> None:
+    archive.put_clip(PATH, [b"x"], "video/mp4")
+    directory, elsewhere = Path(archive.uri) / linked, tmp_path / "another disk"
+    directory.rename(elsewhere)
+    directory.symlink_to(elsewhere)
+    for loop in (directory / "up", directory / "down"):
+        loop.symlink_to(archive.uri if loop.name == "up" else elsewhere)
+    for prefix in ("", "clips/", "clips/study/session/"):
+        assert list(archive.walk(prefix)) == [PATH]
