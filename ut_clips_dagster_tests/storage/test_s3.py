@@ -16,13 +16,18 @@ from ut_clips_dagster.errors import SettingsError, StorageConflictError, Storage
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.storage import s3_conditions
 from ut_clips_dagster.storage.delta_options import storage_options
+from ut_clips_dagster.storage.media_table import MediaTable
+from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.s3 import S3Store
+from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
+from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, FaultKind, Operation
 from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 PATH = "clips/study/session/clip.mp4"
 MIB = 1024 * 1024
 SMALL, LARGE = 1_000, 9 * MIB
+TABLES = (MetadataTable, MediaTable, TranscriptsTable, SessionTranscriptsTable)
 
 
 def uploads_left(emulator: S3Emulator, store: S3Store) -> list[str]:
@@ -247,14 +252,17 @@ def test_a_service_that_ignores_one_condition_is_refused(
         s3_store.check_writable()
 
 
+@pytest.mark.parametrize("prefix", ["", "some/prefix/"])
 def test_uploads_that_killed_runs_left_a_day_ago_are_aborted(
-    s3_store: S3Store, s3_emulator: S3Emulator, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+    s3_emulator: S3Emulator, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
-    begin = s3_emulator.client().create_multipart_upload
-    begin(Bucket=s3_bucket, Key=f"some/prefix/{PATH}")
-    begin(Bucket=s3_bucket, Key="of others")
-    s3_store.check_writable()
-    assert len(uploads_left(s3_emulator, s3_store)) == 2
+    """Those of clips and of tables, and nobody else's: an archive may share its bucket, also at the root."""
+    store = S3Store.at(s3_emulator.client(), f"s3://{s3_bucket}/{prefix}")
+    tables = [f"{prefix}{table.name}/part.parquet" for table in TABLES]
+    for key in (f"{prefix}{PATH}", *tables, "backups/of others.tar", f"{prefix}backups/of others.tar"):
+        s3_emulator.client().create_multipart_upload(Bucket=s3_bucket, Key=key)
+    store.check_writable()
+    assert len(uploads_left(s3_emulator, store)) == 7
 
     class Tomorrow(datetime):
         @classmethod
@@ -262,8 +270,25 @@ def test_uploads_that_killed_runs_left_a_day_ago_are_aborted(
             return datetime.now(tz or timezone.utc) + timedelta(days=1, minutes=1)
 
     monkeypatch.setattr(s3_conditions, "datetime", Tomorrow)
-    s3_store.check_writable()
-    assert uploads_left(s3_emulator, s3_store) == ["of others"]
+    store.check_writable()
+    assert set(uploads_left(s3_emulator, store)) == {"backups/of others.tar", f"{prefix}backups/of others.tar"}
+
+
+@pytest.mark.parametrize("answered", [400, 403, 404, 405, 501])
+def test_a_service_that_lists_no_uploads_can_be_written(s3_store: S3Store, answered: int) -> None:
+    def refuse(**_: object) -> tuple[SimpleNamespace, dict[str, Any]]:
+        asked.append(answered)
+        told = {"Error": {"Code": "MethodNotAllowed"}, "ResponseMetadata": {"HTTPStatusCode": answered}}
+        return SimpleNamespace(status_code=answered), told
+
+    asked: list[int] = []
+    events = s3_store._client.meta.events
+    events.register("before-call.s3.ListMultipartUploads", refuse)
+    try:
+        s3_store.check_writable()
+    finally:
+        events.unregister("before-call.s3.ListMultipartUploads", refuse)
+    assert asked == [answered]
 
 
 def test_existence_is_checked_before_anything_is_streamed(s3_store: S3Store, s3_emulator: S3Emulator) -> None:
