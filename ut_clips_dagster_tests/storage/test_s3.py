@@ -11,6 +11,7 @@ from typing import Any
 
 import botocore.endpoint
 import pytest
+from botocore.exceptions import ClientError
 
 from ut_clips_dagster.errors import SettingsError, StorageConflictError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
@@ -19,6 +20,7 @@ from ut_clips_dagster.storage.delta_options import storage_options
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.s3 import S3Store
+from ut_clips_dagster.storage.s3_failures import advice
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, FaultKind, Operation
@@ -220,6 +222,26 @@ def test_nobody_there_and_no_credentials_are_named(s3_emulator: S3Emulator, monk
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     with pytest.raises(StorageError, match=r"NoCredentialsError\). There are no valid AWS credentials"):
         archive("s3://bucket").store().read_document("a.json")
+
+
+@pytest.mark.parametrize(
+    ("answered", "named", "remedy"),
+    [
+        (400, "ExpiredToken", "log in anew"),
+        (301, "PermanentRedirect", "another region"),
+        (403, "InvalidAccessKeyId", "does not know the access key"),
+        (403, "SignatureDoesNotMatch", "check AWS_SECRET_ACCESS_KEY"),
+        (403, "RequestTimeTooSkewed", "clock is wrong"),
+        (403, "InvalidObjectState", "restore it"),
+        (403, "XMinioStorageFull", "make room"),
+        (400, "KMS.DisabledException", "KMS key cannot be used"),
+        (403, "AccessDenied", "grant them s3:ListBucket"),
+        (503, "SlowDown", "It is tried again"),
+    ],
+)
+def test_each_refusal_has_its_own_remedy(answered: int, named: str, remedy: str) -> None:
+    told = {"Error": {"Code": named}, "ResponseMetadata": {"HTTPStatusCode": answered}}
+    assert remedy in advice(ClientError(told, "GetObject"))
 
 
 def archive(root: str) -> ArchiveResource:
