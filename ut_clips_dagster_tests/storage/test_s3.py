@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +19,10 @@ from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.storage import s3_conditions
 from ut_clips_dagster.storage.delta_options import storage_options
 from ut_clips_dagster.storage.media_table import MediaTable
-from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster.storage.metadata_table import MetadataTable, as_clip_metadata
 from ut_clips_dagster.storage.s3 import S3Store
 from ut_clips_dagster.storage.s3_failures import advice
+from ut_clips_dagster.storage.session_table import found_table
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, FaultKind, Operation
@@ -348,5 +350,35 @@ def test_the_table_never_commits_without_a_condition(monkeypatch: pytest.MonkeyP
         "conditional_put": "etag",
         "aws_endpoint_url": "http://minio:9000",
         "allow_http": "true",
+        "aws_force_credential_load": "true",
         "aws_region": "eu-west-1",
     }
+
+
+def test_a_profile_and_an_endpoint_lead_clips_and_tables_there_alike(
+    s3_emulator: S3Emulator, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {name: s3_emulator.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    for name in keys:
+        monkeypatch.delenv(name)
+    credentials = tmp_path / "credentials"
+    credentials.write_text("[minio]\n" + "".join(f"{name.lower()} = {value}\n" for name, value in keys.items()))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_PROFILE", "minio")
+    root = f"s3://{s3_bucket}/prefix"
+    archive(root).store().check_writable()
+    table = MetadataTable(root)
+    table.replace("session", as_clip_metadata([]))
+    assert table.read().empty
+    assert table.files() is not None
+
+
+def test_a_refused_table_says_what_the_service_said(s3_emulator: S3Emulator, s3_bucket: str) -> None:
+    s3_emulator.faults.add("forbidden", count=None, api="xml", on=ANY)
+    root = f"s3://{s3_bucket}/prefix"
+    for read in (lambda: MetadataTable(root).read(), lambda: found_table(root, "clip_metadata")):
+        with pytest.raises(
+            StorageError, match=r"^Cannot read the table s3://[^\n\x1b↳]*: AccessDenied: fault forbidden"
+        ):
+            read()
