@@ -19,6 +19,8 @@ OFFICIAL_API_URL = "https://api.use2.usertesting.com"
 OFFICIAL_TOKEN_URL = "https://auth.usertesting.com/oauth2/aus1p3vtd8vtm4Bxv0h8/v1/token"  # noqa: S105 - a URL
 DEFAULT_MAX_CLIP_BYTES = 20 * 1024**3
 BUCKETS = ("gs://", "s3://")
+_NO_TABLE = re.compile(r"[][\\^|\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9A-Fa-f]{2}")
+"""delta-rs takes a place for a URL: these it decodes, drops or refuses, some only when the first rows are written."""
 
 
 Text = TypeVar("Text", str, SecretStr)
@@ -42,20 +44,34 @@ def _secure_url(value: str) -> str:
 
 def _archive_root(value: str) -> str:
     value = value.strip()
-    if value.startswith(BUCKETS) and not urlsplit(value).netloc:
-        raise ValueError(f"must name a bucket: {value}bucket/prefix")
-    if "://" in value and not value.startswith(BUCKETS):
+    if not value:
+        raise ValueError("must not be empty")
+    if value.startswith(BUCKETS):
+        return _bucket(value)
+    if "://" in value:
         raise ValueError("must be a directory, gs://bucket/prefix or s3://bucket/prefix")
-    if "://" not in value:
-        try:
-            value = str(Path(value).expanduser())
-        except RuntimeError:
-            raise ValueError("names no home directory") from None
-        if re.search(r"[][]|%[0-9A-Fa-f]{2}", str(Path(value).absolute())):
-            raise ValueError(
-                "must not lie below a directory with brackets or a percent escape in its name: a Delta table cannot"
-            )
-    return value.rstrip("/") or "/"
+    try:
+        directory = Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("names no home directory") from None
+    if _NO_TABLE.search(str(directory.absolute())):
+        raise ValueError(
+            r"must have none of [ ] \ ^ |, no control character and no percent escape such as %20 in its path: "
+            "a Delta table cannot lie there"
+        )
+    return str(directory).rstrip("/") or "/"
+
+
+def _bucket(value: str) -> str:
+    bucket, *segments = value.partition("://")[2].rstrip("/").split("/")
+    if not bucket:
+        raise ValueError(f"must name a bucket: {value.partition('://')[0]}://bucket/prefix")
+    if re.search(r"[#?]", value) or _NO_TABLE.search(value) or not {"", ".", ".."}.isdisjoint(segments):
+        raise ValueError(
+            r"must have none of # ? [ ] \ ^ |, no control character, no percent escape such as %20 and no empty part, "
+            ". or .. in its prefix: a Delta table would lie elsewhere than the clips, or nowhere"
+        )
+    return value.rstrip("/")
 
 
 def _dataset(value: str) -> str:
@@ -146,7 +162,7 @@ def archive_root(value: str) -> str:
     try:
         return _archive_root(value)
     except ValueError as error:
-        raise SettingsError(f"{value} {error}.") from None
+        raise SettingsError(f"{value.strip() or 'The place'} {error}.") from None
 
 
 def load_settings(*, api: bool = True) -> Settings:

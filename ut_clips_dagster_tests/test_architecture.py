@@ -16,8 +16,8 @@ PACKAGE = Path(ut_clips_dagster.__file__).parent
 ROOMS = ("export", "gallery", "health", "media", "simulator", "transcripts", "warehouse")
 INNER = ("results_api", "archive", "storage", *ROOMS)
 MAY_IMPORT = {
-    "results_api": {"errors", "hosts", "plain_text", "results_api"},
-    "storage": {"errors", "storage"},
+    "results_api": {"errors", "hosts", "plain_text", "redaction", "results_api"},
+    "storage": {"errors", "plain_text", "redaction", "storage"},
     "archive": {"errors", "archive", "results_api", "storage"},
     "media": {"errors", "archive", "media", "results_api", "storage"},
     "gallery": {"errors", "gallery", "storage"},

@@ -6,7 +6,7 @@ import pytest
 from dagster import DagsterInstance
 
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.settings import archive_root, given_settings, load_settings
 
 GOOD = {
     "USERTESTING_CLIENT_ID": "id",
@@ -59,6 +59,7 @@ def test_every_missing_setting_is_named_in_one_message() -> None:
         ("USERTESTING_API_URL", "example.com", "must be a URL"),
         ("UT_CLIPS_ARCHIVE", "gs://", "must name a bucket"),
         ("UT_CLIPS_ARCHIVE", "ftp://host", "must be a directory, gs://bucket/prefix or s3://"),
+        ("UT_CLIPS_ARCHIVE", "  ", "must not be empty"),
         ("UT_CLIPS_POLL_INTERVAL_S", "soon", "valid number"),
         ("UT_CLIPS_POLL_MAX_ATTEMPTS", "0", "greater than or equal to 1"),
         ("UT_CLIPS_BATCH_SIZE", "-1", "greater than or equal to 1"),
@@ -74,6 +75,43 @@ def test_a_malformed_setting_is_named_with_its_reason(
 
     assert reason in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a%2fb", "a[1", "a]", "a\\b", "a^b", "a|b", "a\nb", "a\x01b", "a\udcffb"])
+@pytest.mark.parametrize("root", ["gs://bucket/", "s3://bucket/", ""])
+def test_an_archive_where_a_table_cannot_lie_is_refused(root: str, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"must have none of .*Delta table"):
+        archive_root(f"{root}{name}/c")
+
+
+@pytest.mark.parametrize("prefix", ["a#b", "a?b", "a//b", "/a", "a/./b", "a/../b", "..", "."])
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_prefix_that_a_url_says_otherwise_is_refused(scheme: str, prefix: str) -> None:
+    """By a directory's name all of these are right, or mean the same to everyone who opens it."""
+    with pytest.raises(SettingsError, match="a Delta table would lie elsewhere than the clips"):
+        archive_root(f"{scheme}://bucket/{prefix}")
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a+b", "é", "日本", "a:b", "~x", "a'b", "a%b", "a%2", "..a", ".a", "a.", "a{b}"]
+)
+@pytest.mark.parametrize("root", ["gs://bucket/", "s3://bucket/", "data/"])
+def test_other_names_are_taken_as_they_are(root: str, name: str) -> None:
+    assert archive_root(f" {root}{name}/ ") == f"{root}{name}"
+
+
+def test_a_variable_without_a_value_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, UT_CLIPS_ARCHIVE="")
+
+    assert load_settings().archive == "data"
+
+
+@pytest.mark.parametrize("archive", ["", " ", "s3://", "s3:///a", "s3://bucket/a%20b"])
+def test_what_is_given_in_code_or_to_copy_is_held_to_the_same(archive: str) -> None:
+    with pytest.raises(SettingsError, match="must "):
+        archive_root(archive)
+    with pytest.raises(SettingsError, match="archive: must "):
+        given_settings(client_id="id", client_secret="s3cret", test_ids=GOOD["USERTESTING_TEST_IDS"], archive=archive)
 
 
 def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

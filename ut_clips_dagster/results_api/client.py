@@ -19,12 +19,12 @@ from ut_clips_dagster.errors import (
     NotFoundError,
     ResultsApiError,
 )
+from ut_clips_dagster.redaction import redact_http_logs
 from ut_clips_dagster.results_api.auth import BearerAuth, TokenSource
 from ut_clips_dagster.results_api.decoding import decode_json
 from ut_clips_dagster.results_api.models import Answer, ClipDetails, ClipListing, SessionPage, reason_of
 from ut_clips_dagster.results_api.pacing import OPERATION, Operation, PacedTransport, Pacer
 from ut_clips_dagster.results_api.proxies import transport_to
-from ut_clips_dagster.results_api.redaction import redact_http_logs
 from ut_clips_dagster.results_api.transcripts import read_bounded, webvtt_of
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)

@@ -23,7 +23,11 @@ def _s3_options() -> dict[str, str]:
     options = {"conditional_put": "etag"}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
-        options |= {"aws_endpoint_url": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
+        options |= {
+            "aws_endpoint_url": endpoint,
+            "allow_http": str(endpoint.startswith("http://")).lower(),
+            "aws_force_credential_load": "true",  # or delta-rs reads no profile where it is told an endpoint
+        }
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region or endpoint:  # with an endpoint of one's own it is a word to sign with
         options["aws_region"] = region or "us-east-1"

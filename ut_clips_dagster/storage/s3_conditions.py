@@ -7,12 +7,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from ut_clips_dagster.storage.s3_failures import FORBIDDEN, NOT_IMPLEMENTED, REFUSED, status
+from ut_clips_dagster.storage.s3_failures import REFUSED, status
 from ut_clips_dagster.storage.store import crc32c_of
 
 ABANDONED_AFTER = timedelta(days=1)
+SENT_IN_PARTS = ("clips/", "clip_metadata/", "clip_media/", "clip_transcripts/", "session_transcripts/")
+"""Where the archive's own uploads in parts are, below its prefix: at a bucket's root others have theirs, too."""
 OTHER_ETAG = f'"{"0" * 32}"'
 CONTENT = b"The archive can be written.\n"
 
@@ -39,18 +41,17 @@ def ignored_conditions(client: Any, marker: dict[str, str]) -> str:
 def abort_abandoned(client: Any, bucket: str, prefix: str) -> None:
     """Abort uploads in parts that were begun more than a day ago: their parts cost, and nobody completes them.
 
-    Left to the bucket's lifecycle rules where they may not be listed.
+    Only the archive's own. Left to the bucket's lifecycle rules where they cannot be listed or aborted, for whatever
+    reason: clips can be stored all the same.
     """
     now = datetime.now(timezone.utc)
-    try:
+    ours = tuple(prefix + place for place in SENT_IN_PARTS)
+    with suppress(ClientError, BotoCoreError):
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
             for upload in page.get("Uploads", []):
-                if now - upload["Initiated"] > ABANDONED_AFTER:
+                if upload["Key"].startswith(ours) and now - upload["Initiated"] > ABANDONED_AFTER:
                     with suppress(ClientError):  # completed or aborted by another run meanwhile
                         client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    except ClientError as error:
-        if status(error) not in (FORBIDDEN, NOT_IMPLEMENTED):
-            raise
 
 
 def _refused(write: Callable[[], object]) -> bool:

@@ -28,8 +28,35 @@ NO_CREDENTIALS = (
     SSOError,
     TokenRetrievalError,
 )
-STALE = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
-ELSEWHERE = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
+_LOG_IN = "There are no valid AWS credentials: set AWS_PROFILE or a role, or log in anew (docs/storage.md)"
+_OTHER_REGION = "The bucket is in another region: set AWS_REGION and AWS_DEFAULT_REGION to it"
+_KMS = (
+    "The bucket's KMS key cannot be used: enable it, and grant the credentials kms:GenerateDataKey and kms:Decrypt, or "
+    "give the bucket another one"
+)
+_FULL = "The service has no room left for it: make room, or raise the bucket's quota"
+REMEDIES = {
+    "ExpiredToken": _LOG_IN,
+    "InvalidToken": _LOG_IN,
+    "TokenRefreshRequired": _LOG_IN,
+    "RequestExpired": _LOG_IN,
+    "PermanentRedirect": _OTHER_REGION,
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
+    "IllegalLocationConstraintException": _OTHER_REGION,
+    "InvalidAccessKeyId": "The service does not know the access key: check AWS_PROFILE, AWS_ACCESS_KEY_ID and "
+    "AWS_ENDPOINT_URL",
+    "SignatureDoesNotMatch": "The secret key is not the access key's: check AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "RequestTimeTooSkewed": "This machine's clock is wrong: set it. It is tried again by the sensors",
+    "InvalidObjectState": "The object is in an archival storage class (Glacier): restore it, and exempt the archive "
+    "from the bucket's lifecycle rule",
+    "KMS.DisabledException": _KMS,
+    "KMS.KMSInvalidStateException": _KMS,
+    "KMS.NotFoundException": _KMS,
+    "XMinioStorageFull": _FULL,
+    "XMinioAdminBucketQuotaExceeded": _FULL,
+    "QuotaExceeded": _FULL,
+}
+"""By S3's name of a refusal: many of these come as 403, and no permission would help."""
 
 
 def status(error: Exception) -> int | None:
@@ -50,10 +77,12 @@ def advice(error: Exception) -> str:
     """What to do about it, as a sentence without its full stop."""
     answered, named = status(error), code(error)
     what = "It is tried again by the sensors"
-    if isinstance(error, NO_CREDENTIALS) or named in STALE:
-        what = "There are no valid AWS credentials: set AWS_PROFILE or a role, or log in anew (docs/storage.md)"
-    elif named in ELSEWHERE or isinstance(error, InvalidRegionError):
-        what = "The bucket is in another region: set AWS_REGION and AWS_DEFAULT_REGION to it"
+    if named in REMEDIES:
+        what = REMEDIES[named]
+    elif isinstance(error, NO_CREDENTIALS):
+        what = _LOG_IN
+    elif isinstance(error, InvalidRegionError):
+        what = _OTHER_REGION
     elif answered in (UNAUTHORIZED, FORBIDDEN):
         what = (
             "The credentials may not do that: grant them s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject, "

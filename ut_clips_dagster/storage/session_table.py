@@ -18,6 +18,7 @@ from filelock import FileLock
 from ut_clips_dagster.errors import StorageError, TableConflictError
 from ut_clips_dagster.storage.columns import checked, to_pandas
 from ut_clips_dagster.storage.compaction import COMPACT_TO_BYTES, all_files, files_to_merge, sessions_in
+from ut_clips_dagster.storage.delta_failures import reason
 from ut_clips_dagster.storage.delta_options import storage_options
 from ut_clips_dagster.storage.links import LOCK, refuses_links
 
@@ -279,8 +280,7 @@ class SessionTable:
             raise self._error("read", error) from error
 
     def _error(self, what: str, error: Exception) -> StorageError:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        return StorageError(f"Cannot {what} the table {self.uri}: {reason}. Check UT_CLIPS_ARCHIVE.")
+        return StorageError(f"Cannot {what} the table {self.uri}: {reason(error)}. Check UT_CLIPS_ARCHIVE.")
 
 
 def found_table(archive_uri: str, name: str) -> SessionTable | None:
@@ -291,8 +291,8 @@ def found_table(archive_uri: str, name: str) -> SessionTable | None:
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise StorageError(f"Cannot read the table {archive_uri}/{name}: {reason}. Run `ut-clips repair`.") from error
+        told = f"Cannot read the table {archive_uri}/{name}: {reason(error)}. Run `ut-clips repair`."
+        raise StorageError(told) from error
     told = there.metadata().configuration.get(STATISTICS, "")
     members = {
         "name": name,

@@ -12,9 +12,9 @@ import pytest
 import urllib3
 
 from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.redaction import HTTP_LOGGERS, redact, redact_http_logs
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
-from ut_clips_dagster.results_api.redaction import HTTP_LOGGERS, redact, redact_http_logs
 
 from .conftest import SECRET
 

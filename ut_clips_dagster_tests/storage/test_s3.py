@@ -6,23 +6,32 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import botocore.endpoint
 import pytest
+from botocore.exceptions import ClientError
 
 from ut_clips_dagster.errors import SettingsError, StorageConflictError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.storage import s3_conditions
 from ut_clips_dagster.storage.delta_options import storage_options
+from ut_clips_dagster.storage.media_table import MediaTable
+from ut_clips_dagster.storage.metadata_table import MetadataTable, as_clip_metadata
 from ut_clips_dagster.storage.s3 import S3Store
+from ut_clips_dagster.storage.s3_failures import advice
+from ut_clips_dagster.storage.session_table import found_table
+from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
+from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
 from ut_clips_dagster_tests.gcs_emulator import ANY, FaultKind, Operation
 from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 PATH = "clips/study/session/clip.mp4"
 MIB = 1024 * 1024
 SMALL, LARGE = 1_000, 9 * MIB
+TABLES = (MetadataTable, MediaTable, TranscriptsTable, SessionTranscriptsTable)
 
 
 def uploads_left(emulator: S3Emulator, store: S3Store) -> list[str]:
@@ -217,6 +226,26 @@ def test_nobody_there_and_no_credentials_are_named(s3_emulator: S3Emulator, monk
         archive("s3://bucket").store().read_document("a.json")
 
 
+@pytest.mark.parametrize(
+    ("answered", "named", "remedy"),
+    [
+        (400, "ExpiredToken", "log in anew"),
+        (301, "PermanentRedirect", "another region"),
+        (403, "InvalidAccessKeyId", "does not know the access key"),
+        (403, "SignatureDoesNotMatch", "check AWS_SECRET_ACCESS_KEY"),
+        (403, "RequestTimeTooSkewed", "clock is wrong"),
+        (403, "InvalidObjectState", "restore it"),
+        (403, "XMinioStorageFull", "make room"),
+        (400, "KMS.DisabledException", "KMS key cannot be used"),
+        (403, "AccessDenied", "grant them s3:ListBucket"),
+        (503, "SlowDown", "It is tried again"),
+    ],
+)
+def test_each_refusal_has_its_own_remedy(answered: int, named: str, remedy: str) -> None:
+    told = {"Error": {"Code": named}, "ResponseMetadata": {"HTTPStatusCode": answered}}
+    assert remedy in advice(ClientError(told, "GetObject"))
+
+
 def archive(root: str) -> ArchiveResource:
     from dagster_gcp import GCSResource
 
@@ -247,14 +276,17 @@ def test_a_service_that_ignores_one_condition_is_refused(
         s3_store.check_writable()
 
 
+@pytest.mark.parametrize("prefix", ["", "some/prefix/"])
 def test_uploads_that_killed_runs_left_a_day_ago_are_aborted(
-    s3_store: S3Store, s3_emulator: S3Emulator, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+    s3_emulator: S3Emulator, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
-    begin = s3_emulator.client().create_multipart_upload
-    begin(Bucket=s3_bucket, Key=f"some/prefix/{PATH}")
-    begin(Bucket=s3_bucket, Key="of others")
-    s3_store.check_writable()
-    assert len(uploads_left(s3_emulator, s3_store)) == 2
+    """Those of clips and of tables, and nobody else's: an archive may share its bucket, also at the root."""
+    store = S3Store.at(s3_emulator.client(), f"s3://{s3_bucket}/{prefix}")
+    tables = [f"{prefix}{table.name}/part.parquet" for table in TABLES]
+    for key in (f"{prefix}{PATH}", *tables, "backups/of others.tar", f"{prefix}backups/of others.tar"):
+        s3_emulator.client().create_multipart_upload(Bucket=s3_bucket, Key=key)
+    store.check_writable()
+    assert len(uploads_left(s3_emulator, store)) == 7
 
     class Tomorrow(datetime):
         @classmethod
@@ -262,8 +294,25 @@ def test_uploads_that_killed_runs_left_a_day_ago_are_aborted(
             return datetime.now(tz or timezone.utc) + timedelta(days=1, minutes=1)
 
     monkeypatch.setattr(s3_conditions, "datetime", Tomorrow)
-    s3_store.check_writable()
-    assert uploads_left(s3_emulator, s3_store) == ["of others"]
+    store.check_writable()
+    assert set(uploads_left(s3_emulator, store)) == {"backups/of others.tar", f"{prefix}backups/of others.tar"}
+
+
+@pytest.mark.parametrize("answered", [400, 403, 404, 405, 501])
+def test_a_service_that_lists_no_uploads_can_be_written(s3_store: S3Store, answered: int) -> None:
+    def refuse(**_: object) -> tuple[SimpleNamespace, dict[str, Any]]:
+        asked.append(answered)
+        told = {"Error": {"Code": "MethodNotAllowed"}, "ResponseMetadata": {"HTTPStatusCode": answered}}
+        return SimpleNamespace(status_code=answered), told
+
+    asked: list[int] = []
+    events = s3_store._client.meta.events
+    events.register("before-call.s3.ListMultipartUploads", refuse)
+    try:
+        s3_store.check_writable()
+    finally:
+        events.unregister("before-call.s3.ListMultipartUploads", refuse)
+    assert asked == [answered]
 
 
 def test_existence_is_checked_before_anything_is_streamed(s3_store: S3Store, s3_emulator: S3Emulator) -> None:
@@ -301,5 +350,35 @@ def test_the_table_never_commits_without_a_condition(monkeypatch: pytest.MonkeyP
         "conditional_put": "etag",
         "aws_endpoint_url": "http://minio:9000",
         "allow_http": "true",
+        "aws_force_credential_load": "true",
         "aws_region": "eu-west-1",
     }
+
+
+def test_a_profile_and_an_endpoint_lead_clips_and_tables_there_alike(
+    s3_emulator: S3Emulator, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {name: s3_emulator.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    for name in keys:
+        monkeypatch.delenv(name)
+    credentials = tmp_path / "credentials"
+    credentials.write_text("[minio]\n" + "".join(f"{name.lower()} = {value}\n" for name, value in keys.items()))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_PROFILE", "minio")
+    root = f"s3://{s3_bucket}/prefix"
+    archive(root).store().check_writable()
+    table = MetadataTable(root)
+    table.replace("session", as_clip_metadata([]))
+    assert table.read().empty
+    assert table.files() is not None
+
+
+def test_a_refused_table_says_what_the_service_said(s3_emulator: S3Emulator, s3_bucket: str) -> None:
+    s3_emulator.faults.add("forbidden", count=None, api="xml", on=ANY)
+    root = f"s3://{s3_bucket}/prefix"
+    for read in (lambda: MetadataTable(root).read(), lambda: found_table(root, "clip_metadata")):
+        with pytest.raises(
+            StorageError, match=r"^Cannot read the table s3://[^\n\x1b↳]*: AccessDenied: fault forbidden"
+        ):
+            read()
