@@ -88,7 +88,7 @@ class ResultsApiResource(ConfigurableResource[None]):
             load_settings()
             raise SettingsError(
                 "USERTESTING_CLIENT_ID, USERTESTING_CLIENT_SECRET and USERTESTING_TEST_IDS were not set when this "
-                "code location was loaded: reload it."
+                "code location was loaded: restart its code server, or reload it under `dagster dev`."
             )
 
     def client(self, *, waiting: bool = True) -> AbstractContextManager[ResultsApi]:

@@ -71,7 +71,8 @@ def host() -> Definitions:
 
 
 def embedded(account: str, **attributes: Any) -> Definitions:
-    return build_definitions(account=account, test_ids=[DEMO_TEST_ID], archive=f"data/{account}", **attributes)
+    given = {"archive": f"data/{account}", **attributes}
+    return build_definitions(account=account, test_ids=[DEMO_TEST_ID], **given)
 
 
 def names(repository: RepositoryDefinition) -> dict[str, set[str]]:
@@ -153,6 +154,7 @@ def test_credentials_come_by_name_or_by_value_and_a_secret_is_shown_nowhere(monk
         ({"client_id": "", "client_secret": None}, ["client_id", "client_secret"]),
         ({"client_id": "me", "client_secret": " \n"}, ["client_secret"]),
         ({"client_id_env": " ", "client_secret": "hush"}, ["client_id"]),
+        ({"archive": " ", "client_id": "me", "client_secret": "hush"}, ["archive"]),
     ],
 )
 def test_what_is_given_but_empty_is_not_taken_from_another_account(
