@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from dotenv import load_dotenv
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -19,6 +20,7 @@ OFFICIAL_API_URL = "https://api.use2.usertesting.com"
 OFFICIAL_TOKEN_URL = "https://auth.usertesting.com/oauth2/aus1p3vtd8vtm4Bxv0h8/v1/token"  # noqa: S105 - a URL
 DEFAULT_MAX_CLIP_BYTES = 20 * 1024**3
 BUCKETS = ("gs://", "s3://")
+ENV_FILE = Path(".env")
 
 
 def _secure_url(value: str) -> str:
@@ -92,7 +94,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",  # editors of Windows begin a file with a byte order mark
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
     )
 
     api_url: SecureUrl = Field(OFFICIAL_API_URL, validation_alias="USERTESTING_API_URL")
@@ -144,12 +151,44 @@ def load_settings(*, api: bool = True) -> Settings:
         api: False for what asks the API nothing: credentials and test IDs may then be missing.
 
     Raises:
-        SettingsError: one message with a line for every setting that is missing or malformed.
+        SettingsError: one message with a line for every setting that is missing or malformed; or `.env` is no text.
     """
+    check_text(ENV_FILE)
     try:
         return Settings() if api else Settings(**_NO_API)  # type: ignore[arg-type]  # the environment gives the rest
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None  # the cause would print the values, secrets included
+
+
+def load_env_file() -> None:
+    """Put what `.env` says into the environment, where Dagster and the clouds' libraries look; what is there stays.
+
+    Raises:
+        SettingsError: it is no text.
+    """
+    check_text(ENV_FILE)
+    load_dotenv(ENV_FILE, encoding="utf-8-sig")
+
+
+def check_text(path: Path) -> None:
+    """Refuse a file, if there is one, that is not the UTF-8 it is going to be read as.
+
+    Raises:
+        SettingsError: it cannot be read, or is not UTF-8, or holds a NUL, as UTF-16 does.
+    """
+    if not path.is_file():
+        return
+    try:
+        content = path.read_bytes()
+        content.decode()
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        wrong = error.start
+    else:
+        wrong = content.find(b"\0")
+    if wrong >= 0:
+        raise SettingsError(f"{path} is not UTF-8 at its byte {wrong + 1} (0x{content[wrong]:02x}): save it as UTF-8.")
 
 
 _NO_API = {
@@ -163,6 +202,8 @@ _NO_API = {
 
 class _GivenSettings(Settings):
     """Settings of an account in a host's location: nothing of them is read from the environment."""
+
+    model_config = SettingsConfigDict(env_file=None)
 
     @classmethod
     def settings_customise_sources(

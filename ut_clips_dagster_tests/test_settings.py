@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from dagster import DagsterInstance
 
+from ut_clips_dagster.cli.platform import opened
+from ut_clips_dagster.cli.read_only import existing_instance
+from ut_clips_dagster.definitions import settings_or_placeholder
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.settings import load_settings
+from ut_clips_dagster.settings import given_settings, load_env_file, load_settings
 
 GOOD = {
     "USERTESTING_CLIENT_ID": "id",
@@ -75,6 +80,39 @@ def test_a_malformed_setting_is_named_with_its_reason(
     assert "s3cret" not in str(caught.value)
 
 
+LINES = "".join(f"{name}={value}\n" for name, value in GOOD.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "byte"),
+    [(f"# M\xfcller\n{LINES}".encode("latin-1"), 4), (LINES.encode("utf-16"), 1), (LINES.encode("utf-16-le"), 2)],
+    ids=["latin-1", "utf-16", "utf-16 without a mark"],
+)
+def test_a_file_that_is_no_utf_8_is_named_by_all_who_read_it_and_the_code_location_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, byte: int
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / ".env").write_bytes(content)
+    (tmp_path / "dagster.yaml").write_bytes(content)
+
+    for read in (load_settings, lambda: load_settings(api=False), load_env_file):
+        with pytest.raises(SettingsError, match=rf"^\.env is not UTF-8 at its byte {byte} .*save it as UTF-8"):
+            read()
+    assert settings_or_placeholder().test_ids == ()
+    assert given_settings(client_id="id", client_secret="s", test_ids=["41f72104-5f84-44fa-a16a-03f575159611"])
+    with pytest.raises(SettingsError, match=rf"dagster\.yaml is not UTF-8 at its byte {byte} "):
+        opened(tmp_path)
+    (tmp_path / ".env").unlink()
+    with pytest.raises(SettingsError, match=r"dagster\.yaml is not UTF-8"), existing_instance():
+        pass
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(LINES, encoding="utf-8-sig")
+
+    assert load_settings().client_id == "id"
+
+
 def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UT_CLIPS_ARCHIVE", "gs://bucket/prefix")
 
@@ -83,7 +121,7 @@ def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pyte
 
 def test_the_code_location_loads_without_settings_and_its_runs_say_what_is_missing() -> None:
     from ut_clips_dagster.cli.runs import QUIET
-    from ut_clips_dagster.definitions import JOB, build_definitions, settings_or_placeholder
+    from ut_clips_dagster.definitions import JOB, build_definitions
     from ut_clips_dagster.partitions import SESSIONS
 
     key = "41f72104-5f84-44fa-a16a-03f575159611"

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotenv import load_dotenv
-
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.settings import Settings, load_settings
+from ut_clips_dagster.settings import Settings, check_text, load_env_file, load_settings
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.store import Store
 
@@ -76,7 +74,7 @@ def open_instance() -> DagsterInstance:
     Raises:
         SettingsError: it cannot be opened.
     """
-    load_dotenv(".env")
+    load_env_file()
     return opened(dagster_home())
 
 
@@ -86,6 +84,7 @@ def opened(home: Path) -> DagsterInstance:
     Raises:
         SettingsError: it cannot be opened.
     """
+    check_text(home / INSTANCE_CONFIG.name)
     from dagster import DagsterInstance  # a second to import: settings are checked before
 
     try:
