@@ -73,11 +73,11 @@ class ResultsApiResource(ConfigurableResource[None]):
     @property
     def secret(self) -> str:
         """The client's secret itself."""
-        return _KEPT.get(self.client_secret, self.client_secret)
+        return _KEPT.get(self.client_secret, self.client_secret).strip()  # Kubernetes' often end in a line break
 
     def check(self) -> None:
         """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
-        if not self.client_id or not self.client_secret or not self.test_ids:
+        if not self.client_id.strip() or not self.secret or not self.test_ids:
             load_settings()
             raise SettingsError(
                 "USERTESTING_CLIENT_ID, USERTESTING_CLIENT_SECRET and USERTESTING_TEST_IDS were not set when this "
@@ -93,7 +93,7 @@ class ResultsApiResource(ConfigurableResource[None]):
             ResultsApi(
                 self.api_url,
                 self.token_url,
-                self.client_id,
+                self.client_id.strip(),
                 self.secret,
                 pacer=Pacer(waiting=waiting),
                 timeout=TIMEOUT if waiting else QUICK_TIMEOUT,

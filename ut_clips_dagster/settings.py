@@ -24,12 +24,31 @@ ENV_FILE = Path(".env")
 
 
 def _secure_url(value: str) -> str:
-    parts = urlsplit(value.strip())
-    if not parts.hostname or parts.scheme not in ("https", "http"):
-        raise ValueError("must be a URL such as https://host")
-    if parts.scheme == "http" and not is_loopback_host(parts.hostname):
+    value = value.strip()
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        host.encode("idna")  # as it is when it is looked up
+        is_url = value.isprintable() and re.fullmatch(r"[\w.:-]+", host) and parts.scheme in ("https", "http")
+        is_url = is_url and " " not in value and parts.port != 0  # a port that is none raises
+    except ValueError:
+        is_url = False
+    if not is_url:  # the value is not told: there may be a password in it
+        raise ValueError("must be a URL such as https://host or https://host:8443/path")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be a URL without a user, a password, a query or a fragment")
+    if parts.scheme == "http" and not is_loopback_host(host):
         raise ValueError("must be https (http is for loopback hosts only)")
-    return value.strip().rstrip("/")
+    return value.rstrip("/?#")
+
+
+def _credential(value: object) -> object:
+    """Without the line break that a secret ends in that was made of a file."""
+    if isinstance(value, str):
+        value = value.strip()
+        if not value:
+            raise ValueError("is blank")
+    return value
 
 
 def _archive_root(value: str) -> str:
@@ -82,6 +101,7 @@ def _split(value: object) -> object:
 
 
 SecureUrl = Annotated[str, AfterValidator(_secure_url)]
+Credential = BeforeValidator(_credential)
 CommaSeparated = BeforeValidator(_split)
 AssetName = Annotated[str, AfterValidator(_asset_name)]
 
@@ -104,8 +124,8 @@ class Settings(BaseSettings):
 
     api_url: SecureUrl = Field(OFFICIAL_API_URL, validation_alias="USERTESTING_API_URL")
     token_url: SecureUrl = Field(OFFICIAL_TOKEN_URL, validation_alias="USERTESTING_TOKEN_URL")
-    client_id: str = Field(validation_alias="USERTESTING_CLIENT_ID", min_length=1)
-    client_secret: SecretStr = Field(validation_alias="USERTESTING_CLIENT_SECRET", min_length=1)
+    client_id: Annotated[str, Credential] = Field(validation_alias="USERTESTING_CLIENT_ID")
+    client_secret: Annotated[SecretStr, Credential] = Field(validation_alias="USERTESTING_CLIENT_SECRET")
     test_ids: Annotated[tuple[Uuid, ...], NoDecode, CommaSeparated] = Field(
         validation_alias="USERTESTING_TEST_IDS", min_length=1
     )
@@ -122,7 +142,7 @@ class Settings(BaseSettings):
         (), validation_alias="UT_CLIPS_ALERT_URLS"
     )
     transcripts: bool = Field(default=True, validation_alias="UT_CLIPS_TRANSCRIPTS")
-    gallery_url: Annotated[str, AfterValidator(lambda url: _secure_url(url) if url else "")] = Field(
+    gallery_url: Annotated[str, AfterValidator(lambda url: _secure_url(url) if url.strip() else "")] = Field(
         "", validation_alias="UT_CLIPS_GALLERY_URL"
     )
     bigquery_dataset: Annotated[str, AfterValidator(_dataset)] = Field("", validation_alias="UT_CLIPS_BIGQUERY_DATASET")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance
+from dagster import DagsterInstance, EnvVar
 
 from ut_clips_dagster.cli.platform import opened
 from ut_clips_dagster.cli.read_only import existing_instance
 from ut_clips_dagster.definitions import settings_or_placeholder
 from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.resources import ResultsApiResource
 from ut_clips_dagster.settings import given_settings, load_env_file, load_settings
 
 GOOD = {
@@ -18,6 +19,9 @@ GOOD = {
     "USERTESTING_CLIENT_SECRET": "s3cret",
     "USERTESTING_TEST_IDS": "3FA85F64-5717-4562-B3FC-2C963F66AFA6, 41f72104-5f84-44fa-a16a-03f575159611",
 }
+URLS = ("USERTESTING_API_URL", "USERTESTING_TOKEN_URL", "UT_CLIPS_GALLERY_URL")
+NO_URLS = ("https://s3cret:abc", "https://h:99999", "https://h:0", "https://ho st", "https://[::1", "https://a..b")
+NOT_PLAIN = ("https://u:s3cret@host/?a=b", "https://s3cret@host", "https://host?a=s3cret", "https://host/#s3cret")
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +65,10 @@ def test_every_missing_setting_is_named_in_one_message() -> None:
         ("USERTESTING_TEST_IDS", "41f72104-5f84-44fa-a16a-03f575159611,no-uuid", "'no-uuid' is not a UUID"),
         ("USERTESTING_API_URL", "http://example.com", "must be https"),
         ("USERTESTING_API_URL", "example.com", "must be a URL"),
+        *((name, url, "must be a URL such as https://host") for name in URLS for url in NO_URLS),
+        *((name, url, "without a user") for name in URLS for url in NOT_PLAIN),
+        ("USERTESTING_CLIENT_ID", "  ", "is blank"),
+        ("USERTESTING_CLIENT_SECRET", " \n", "is blank"),
         ("UT_CLIPS_ARCHIVE", "gs://", "must name a bucket"),
         ("UT_CLIPS_ARCHIVE", "ftp://host", "must be a directory, gs://bucket/prefix or s3://"),
         ("UT_CLIPS_POLL_INTERVAL_S", "soon", "valid number"),
@@ -78,6 +86,20 @@ def test_a_malformed_setting_is_named_with_its_reason(
 
     assert reason in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["s3cret\n", EnvVar("USERTESTING_CLIENT_SECRET")], ids=["itself", "by reference"])
+def test_credentials_may_end_in_a_line_break_as_secrets_of_kubernetes_do(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    set_all(monkeypatch, USERTESTING_CLIENT_ID=" id\n", USERTESTING_CLIENT_SECRET="s3cret\n", UT_CLIPS_GALLERY_URL=" ")
+    settings = load_settings()
+
+    assert (settings.client_id, settings.client_secret.get_secret_value()) == ("id", "s3cret")
+    resource = ResultsApiResource(client_id=EnvVar("USERTESTING_CLIENT_ID"), client_secret=secret, test_ids=["x"])
+    with resource.process_config_and_initialize().client() as client:
+        assert client._tokens._form["client_id"] == "id"
+        assert client._tokens._form["client_secret"] == "s3cret"
 
 
 LINES = "".join(f"{name}={value}\n" for name, value in GOOD.items())
