@@ -93,17 +93,32 @@ def opened(home: Path) -> DagsterInstance:
         raise SettingsError(f"The Dagster instance in {home} cannot be opened: {str(error)[:300]}") from error
 
 
+def expanded(what: str, named: str | Path) -> Path:
+    """A path as a person writes it: `~` and `~name` are home directories.
+
+    Args:
+        what: the option or variable that names it.
+        named: the path.
+
+    Raises:
+        SettingsError: it is blank or not UTF-8, or there is no such home directory.
+    """
+    text = str(named)
+    if not text.strip() or "\0" in text or text != text.encode(errors="replace").decode():
+        raise SettingsError(f"{what} {text!r} names no path.")
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{what} {named} names no home directory.") from None
+
+
 def home_path() -> Path:
     """DAGSTER_HOME, or .dagster/ here; nothing is created.
 
     Raises:
         SettingsError: it names a home directory (`~name`) that does not exist.
     """
-    named = os.environ.get("DAGSTER_HOME")
-    try:
-        return Path(named).expanduser().absolute() if named else DEFAULT_HOME.absolute()
-    except RuntimeError:
-        raise SettingsError(f"DAGSTER_HOME {named} names no home directory.") from None
+    return expanded("DAGSTER_HOME", os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).absolute()
 
 
 def dagster_home() -> Path:
