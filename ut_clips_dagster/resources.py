@@ -76,11 +76,11 @@ class ResultsApiResource(ConfigurableResource[None]):
     @property
     def secret(self) -> str:
         """The client's secret itself."""
-        return _KEPT.get(self.client_secret, self.client_secret)
+        return _KEPT.get(self.client_secret, self.client_secret).strip()  # Kubernetes' often end in a line break
 
     def check(self) -> None:
         """Raise SettingsError, naming every setting that is wrong, unless requests can be sent."""
-        credentials = ((self.client_id_env, self.client_id), (self.client_secret_env, self.client_secret))
+        credentials = ((self.client_id_env, self.client_id), (self.client_secret_env, self.secret))
         empty = [variable for variable, value in credentials if not value.strip()]
         if any(empty):
             raise SettingsError(f"Empty in the environment of this process: {' and '.join(empty)}.")
@@ -100,7 +100,7 @@ class ResultsApiResource(ConfigurableResource[None]):
             ResultsApi(
                 self.api_url,
                 self.token_url,
-                self.client_id,
+                self.client_id.strip(),
                 self.secret,
                 pacer=Pacer(waiting=waiting),
                 timeout=TIMEOUT if waiting else QUICK_TIMEOUT,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from dotenv import load_dotenv
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -19,27 +20,37 @@ OFFICIAL_API_URL = "https://api.use2.usertesting.com"
 OFFICIAL_TOKEN_URL = "https://auth.usertesting.com/oauth2/aus1p3vtd8vtm4Bxv0h8/v1/token"  # noqa: S105 - a URL
 DEFAULT_MAX_CLIP_BYTES = 20 * 1024**3
 BUCKETS = ("gs://", "s3://")
+ENV_FILE = Path(".env")
 _NO_TABLE = re.compile(r"[][\\^|\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|%[0-9A-Fa-f]{2}")
 """delta-rs takes a place for a URL: these it decodes, drops or refuses, some only when the first rows are written."""
 
 
-Text = TypeVar("Text", str, SecretStr)
-
-
-def _not_blank(value: Text) -> Text:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return value
-
-
 def _secure_url(value: str) -> str:
-    parts = urlsplit(value.strip())
-    if not parts.hostname or parts.scheme not in ("https", "http"):
-        raise ValueError("must be a URL such as https://host")
-    if parts.scheme == "http" and not is_loopback_host(parts.hostname):
+    value = value.strip()
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        host.encode("idna")  # as it is when it is looked up
+        is_url = value.isprintable() and re.fullmatch(r"[\w.:-]+", host) and parts.scheme in ("https", "http")
+        is_url = is_url and " " not in value and parts.port != 0  # a port that is none raises
+    except ValueError:
+        is_url = False
+    if not is_url:  # the value is not told: there may be a password in it
+        raise ValueError("must be a URL such as https://host or https://host:8443/path")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be a URL without a user, a password, a query or a fragment")
+    if parts.scheme == "http" and not is_loopback_host(host):
         raise ValueError("must be https (http is for loopback hosts only)")
-    return value.strip().rstrip("/")
+    return value.rstrip("/?#")
+
+
+def _credential(value: object) -> object:
+    """Without the line break that a secret ends in that was made of a file."""
+    if isinstance(value, str):
+        value = value.strip()
+        if not value:
+            raise ValueError("must not be empty")
+    return value
 
 
 def _archive_root(value: str) -> str:
@@ -106,6 +117,7 @@ def _split(value: object) -> object:
 
 
 SecureUrl = Annotated[str, AfterValidator(_secure_url)]
+Credential = BeforeValidator(_credential)
 CommaSeparated = BeforeValidator(_split)
 AssetName = Annotated[str, AfterValidator(_asset_name)]
 
@@ -118,15 +130,18 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",  # editors of Windows begin a file with a byte order mark
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
     )
 
     api_url: SecureUrl = Field(OFFICIAL_API_URL, validation_alias="USERTESTING_API_URL")
     token_url: SecureUrl = Field(OFFICIAL_TOKEN_URL, validation_alias="USERTESTING_TOKEN_URL")
-    client_id: Annotated[str, AfterValidator(_not_blank)] = Field(validation_alias="USERTESTING_CLIENT_ID")
-    client_secret: Annotated[SecretStr, AfterValidator(_not_blank)] = Field(
-        validation_alias="USERTESTING_CLIENT_SECRET"
-    )
+    client_id: Annotated[str, Credential] = Field(validation_alias="USERTESTING_CLIENT_ID")
+    client_secret: Annotated[SecretStr, Credential] = Field(validation_alias="USERTESTING_CLIENT_SECRET")
     test_ids: Annotated[tuple[Uuid, ...], NoDecode, CommaSeparated] = Field(
         validation_alias="USERTESTING_TEST_IDS", min_length=1
     )
@@ -143,7 +158,7 @@ class Settings(BaseSettings):
         (), validation_alias="UT_CLIPS_ALERT_URLS"
     )
     transcripts: bool = Field(default=True, validation_alias="UT_CLIPS_TRANSCRIPTS")
-    gallery_url: Annotated[str, AfterValidator(lambda url: _secure_url(url) if url else "")] = Field(
+    gallery_url: Annotated[str, AfterValidator(lambda url: _secure_url(url) if url.strip() else "")] = Field(
         "", validation_alias="UT_CLIPS_GALLERY_URL"
     )
     bigquery_dataset: Annotated[str, AfterValidator(_dataset)] = Field("", validation_alias="UT_CLIPS_BIGQUERY_DATASET")
@@ -172,12 +187,44 @@ def load_settings(*, api: bool = True) -> Settings:
         api: False for what asks the API nothing: credentials and test IDs may then be missing.
 
     Raises:
-        SettingsError: one message with a line for every setting that is missing or malformed.
+        SettingsError: one message with a line for every setting that is missing or malformed; or `.env` is no text.
     """
+    check_text(ENV_FILE)
     try:
         return Settings() if api else Settings(**_NO_API)  # type: ignore[arg-type]  # the environment gives the rest
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None  # the cause would print the values, secrets included
+
+
+def load_env_file() -> None:
+    """Put what `.env` says into the environment, where Dagster and the clouds' libraries look; what is there stays.
+
+    Raises:
+        SettingsError: it is no text.
+    """
+    check_text(ENV_FILE)
+    load_dotenv(ENV_FILE, encoding="utf-8-sig")
+
+
+def check_text(path: Path) -> None:
+    """Refuse a file, if there is one, that is not the UTF-8 it is going to be read as.
+
+    Raises:
+        SettingsError: it cannot be read, or is not UTF-8, or holds a NUL, as UTF-16 does.
+    """
+    if not path.is_file():
+        return
+    try:
+        content = path.read_bytes()
+        content.decode()
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        wrong = error.start
+    else:
+        wrong = content.find(b"\0")
+    if wrong >= 0:
+        raise SettingsError(f"{path} is not UTF-8 at its byte {wrong + 1} (0x{content[wrong]:02x}): save it as UTF-8.")
 
 
 _NO_API = {
@@ -191,6 +238,8 @@ _NO_API = {
 
 class _GivenSettings(Settings):
     """Settings of an account in a host's location: nothing of them is read from the environment."""
+
+    model_config = SettingsConfigDict(env_file=None)
 
     @classmethod
     def settings_customise_sources(

@@ -15,7 +15,7 @@ RUNBOOK = " ".join((ROOT / "docs" / "operating.md").read_text().split())
 OURS = {
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.ClipsError)
 }
-NOT_AN_OPERATORS = {"simulator", "demo.py"}
+NOT_AN_OPERATORS = {"simulator", "simulator.py", "demo.py"}
 VARIABLE = "\0"
 
 

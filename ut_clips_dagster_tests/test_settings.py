@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import pytest
-from dagster import DagsterInstance
+from pathlib import Path
 
+import pytest
+from dagster import DagsterInstance, EnvVar
+
+from ut_clips_dagster.cli.platform import opened
+from ut_clips_dagster.cli.read_only import existing_instance
+from ut_clips_dagster.definitions import settings_or_placeholder
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.settings import archive_root, given_settings, load_settings
+from ut_clips_dagster.resources import ResultsApiResource
+from ut_clips_dagster.settings import archive_root, given_settings, load_env_file, load_settings
 
 GOOD = {
     "USERTESTING_CLIENT_ID": "id",
     "USERTESTING_CLIENT_SECRET": "s3cret",
     "USERTESTING_TEST_IDS": "3FA85F64-5717-4562-B3FC-2C963F66AFA6, 41f72104-5f84-44fa-a16a-03f575159611",
 }
+URLS = ("USERTESTING_API_URL", "USERTESTING_TOKEN_URL", "UT_CLIPS_GALLERY_URL")
+NO_URLS = ("https://s3cret:abc", "https://h:99999", "https://h:0", "https://ho st", "https://[::1", "https://a..b")
+NOT_PLAIN = ("https://u:s3cret@host/?a=b", "https://s3cret@host", "https://host?a=s3cret", "https://host/#s3cret")
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +66,9 @@ def test_every_missing_setting_is_named_in_one_message() -> None:
         ("USERTESTING_CLIENT_SECRET", " \n", "must not be empty"),
         ("USERTESTING_API_URL", "http://example.com", "must be https"),
         ("USERTESTING_API_URL", "example.com", "must be a URL"),
+        *((name, url, "must be a URL such as https://host") for name in URLS for url in NO_URLS),
+        *((name, url, "without a user") for name in URLS for url in NOT_PLAIN),
+        ("USERTESTING_CLIENT_ID", "  ", "must not be empty"),
         ("UT_CLIPS_ARCHIVE", "gs://", "must name a bucket"),
         ("UT_CLIPS_ARCHIVE", "ftp://host", "must be a directory, gs://bucket/prefix or s3://"),
         ("UT_CLIPS_ARCHIVE", "  ", "must not be empty"),
@@ -114,6 +126,53 @@ def test_what_is_given_in_code_or_to_copy_is_held_to_the_same(archive: str) -> N
         given_settings(client_id="id", client_secret="s3cret", test_ids=GOOD["USERTESTING_TEST_IDS"], archive=archive)
 
 
+@pytest.mark.parametrize("secret", ["s3cret\n", EnvVar("USERTESTING_CLIENT_SECRET")], ids=["itself", "by reference"])
+def test_credentials_may_end_in_a_line_break_as_secrets_of_kubernetes_do(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    set_all(monkeypatch, USERTESTING_CLIENT_ID=" id\n", USERTESTING_CLIENT_SECRET="s3cret\n", UT_CLIPS_GALLERY_URL=" ")
+    settings = load_settings()
+
+    assert (settings.client_id, settings.client_secret.get_secret_value()) == ("id", "s3cret")
+    resource = ResultsApiResource(client_id=EnvVar("USERTESTING_CLIENT_ID"), client_secret=secret, test_ids=["x"])
+    with resource.process_config_and_initialize().client() as client:
+        assert client._tokens._form["client_id"] == "id"
+        assert client._tokens._form["client_secret"] == "s3cret"
+
+
+LINES = "".join(f"{name}={value}\n" for name, value in GOOD.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "byte"),
+    [(f"# M\xfcller\n{LINES}".encode("latin-1"), 4), (LINES.encode("utf-16"), 1), (LINES.encode("utf-16-le"), 2)],
+    ids=["latin-1", "utf-16", "utf-16 without a mark"],
+)
+def test_a_file_that_is_no_utf_8_is_named_by_all_who_read_it_and_the_code_location_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, byte: int
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / ".env").write_bytes(content)
+    (tmp_path / "dagster.yaml").write_bytes(content)
+
+    for read in (load_settings, lambda: load_settings(api=False), load_env_file):
+        with pytest.raises(SettingsError, match=rf"^\.env is not UTF-8 at its byte {byte} .*save it as UTF-8"):
+            read()
+    assert settings_or_placeholder().test_ids == ()
+    assert given_settings(client_id="id", client_secret="s", test_ids=["41f72104-5f84-44fa-a16a-03f575159611"])
+    with pytest.raises(SettingsError, match=rf"dagster\.yaml is not UTF-8 at its byte {byte} "):
+        opened(tmp_path)
+    (tmp_path / ".env").unlink()
+    with pytest.raises(SettingsError, match=r"dagster\.yaml is not UTF-8"), existing_instance():
+        pass
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(LINES, encoding="utf-8-sig")
+
+    assert load_settings().client_id == "id"
+
+
 def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UT_CLIPS_ARCHIVE", "gs://bucket/prefix")
 
@@ -122,7 +181,7 @@ def test_commands_that_ask_the_api_nothing_need_no_credentials(monkeypatch: pyte
 
 def test_the_code_location_loads_without_settings_and_its_runs_say_what_is_missing() -> None:
     from ut_clips_dagster.cli.runs import QUIET
-    from ut_clips_dagster.definitions import JOB, build_definitions, settings_or_placeholder
+    from ut_clips_dagster.definitions import JOB, build_definitions
     from ut_clips_dagster.partitions import SESSIONS
 
     key = "41f72104-5f84-44fa-a16a-03f575159611"

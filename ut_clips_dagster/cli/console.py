@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ut_clips_dagster.errors import ClipsError
+from ut_clips_dagster.errors import ClipsError, as_ours
 from ut_clips_dagster.plain_text import visible
 
 console = Console()
@@ -19,6 +23,8 @@ errors = Console(stderr=True)
 
 EXIT_COULD_NOT_RUN = 1
 EXIT_INTERRUPTED = 130
+TRACEBACK = "UT_CLIPS_TRACEBACK"
+"""Set to anything, this variable lets an exception that nobody foresaw end in its traceback."""
 
 
 def say(text: str, *, to: Console = console, style: str = "") -> None:
@@ -58,14 +64,17 @@ def signals_kept() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def failing_plainly() -> Iterator[None]:
-    """Turn our errors, and the system's, into a message and exit code 1: no stack trace for what a person can mend.
+    """Turn errors into a message and exit code 1: no stack trace for a person, unless UT_CLIPS_TRACEBACK is set.
 
     SIGTERM ends a command like Ctrl+C does, exit code 130: what it has begun is put away first.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # both: Dagster gives the one's handler to the other
         signal.signal(number, signal.default_int_handler)
+    _print_whatever_comes()
     try:
         yield
+    except (typer.Exit, typer.Abort):
+        raise
     except ClipsError as error:
         _fail(str(error))
     except BrokenPipeError:
@@ -73,13 +82,22 @@ def failing_plainly() -> Iterator[None]:
     except OSError as error:
         _fail(f"{error.filename or 'The system'}: {error.strerror or error}.")
     except Exception as error:
-        if not _is_of_a_database(error):
+        if os.environ.get(TRACEBACK):
             raise
+        if not _is_of_a_database(error):
+            _fail(f"{as_ours(error)} {TRACEBACK}=1 before the command shows more.")
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         _fail(f"Dagster's database in DAGSTER_HOME cannot be used: {reason[:200]}.")
     except KeyboardInterrupt:
         errors.print("Stopped. What is stored is kept; run the command again to go on.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _print_whatever_comes() -> None:
+    r"""Let a terminal or file that is not of UTF-8 show what it cannot as `\u2603`, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: str) -> None:

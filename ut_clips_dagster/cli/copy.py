@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dotenv import load_dotenv
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ut_clips_dagster.archive.copying import ArchiveCopy, Copied
 from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.settings import archive_root, placeholder_settings
+from ut_clips_dagster.settings import archive_root, load_env_file, placeholder_settings
 from ut_clips_dagster.storage.store import Store
 
 MAX_NAMED = 5
@@ -26,7 +25,7 @@ def copy_archive(source: str, target: str) -> bool:
     """
     if not (source.strip() and target.strip()):
         raise SettingsError("SRC or DST is empty: name both places. Is a variable of the shell not set?")
-    load_dotenv(".env")  # credentials of a cloud
+    load_env_file()  # credentials of a cloud
     stores = [_store(archive_root(place)) for place in (source, target)]
     _check_apart(*(store.uri for store in stores))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ut_clips_dagster.cli.console import console
+from ut_clips_dagster.cli.platform import expanded, store_of
+from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.gallery.guard import token_of
 from ut_clips_dagster.gallery.server import GalleryServer
 from ut_clips_dagster.settings import load_settings
-from ut_clips_dagster.storage.local import LocalStore
-from ut_clips_dagster.storage.store import Store
 
 
 def serve_gallery(
@@ -24,11 +24,13 @@ def serve_gallery(
     Raises:
         ClipsError: a setting is wrong, the port is taken, or the index cannot be kept.
     """
+    if not host.strip():
+        raise SettingsError("--host is blank: 0.0.0.0 lets other machines in.")  # as the socket would take it
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    store = _store()
-    token = token_of(token_file.expanduser()) if token_file else None
-    place = cache.expanduser() if cache else cache_directory()
+    store = store_of(load_settings(api=False).archive)
+    token = token_of(expanded("--token-file", token_file)) if token_file else None
+    place = expanded("--cache", cache) if cache else cache_directory()
     with GalleryServer(store, place, host=host, port=port, token=token, allowed_hosts=allowed_hosts) as gallery:
         console.print(f"Gallery of {store.uri}: open", markup=False, highlight=False, soft_wrap=True)
         console.print(f"  {gallery.address}", markup=False, highlight=False, soft_wrap=True)
@@ -36,15 +38,6 @@ def serve_gallery(
         ended.wait()
 
 
-def _store() -> Store:
-    root = load_settings(api=False).archive
-    if "://" not in root:
-        return LocalStore(Path(root))  # not by the resource: Dagster takes seconds to import
-    from ut_clips_dagster.cli.platform import archive_settings
-
-    return archive_settings().store()
-
-
 def cache_directory() -> Path:
     """Where a person's programs keep what they can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ut-clips" / "gallery"
+    return expanded("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ut-clips" / "gallery"

@@ -19,6 +19,12 @@ app = typer.Typer(
 )
 
 EXIT_UNFINISHED = 2
+MAX_PORT = 65535
+MAX_DAYS = 36500
+MAX_SESSIONS = 1_000_000_000
+"""More than there can be; what is larger still is a slip, and would end in an overflow."""
+MAX_SIMULATED = 1_000_000
+"""Sessions that a machine can hold."""
 
 SessionOption = Annotated[
     list[str] | None, typer.Option("--session", metavar="ID", help="Only this session's UUID; repeat for more.")
@@ -47,7 +53,9 @@ def demo(
         bool,
         typer.Option("--exit", help="End when all is archived, and print the table; exits 130 if interrupted before."),
     ] = False,
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI; another one is taken if it is in use.")] = 3000,
+    port: Annotated[
+        int, typer.Option(min=0, max=MAX_PORT, help="Port of the Dagster UI; another one is taken if it is in use.")
+    ] = 3000,
 ) -> None:
     """Show it all on your desk: a simulated Results API, Dagster with its sensors, and the archive they fill."""
     from ut_clips_dagster.cli.demo import run_demo
@@ -90,7 +98,8 @@ def status(
 @app.command()
 def plan(
     sessions: Annotated[
-        int | None, typer.Option(min=0, help="Plan for so many new sessions instead of all that is unfinished.")
+        int | None,
+        typer.Option(min=0, max=MAX_SESSIONS, help="Plan for so many new sessions instead of all that is unfinished."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -173,7 +182,7 @@ def copy(
 
 @app.command()
 def prune(
-    keep_days: Annotated[int, typer.Option(min=0, help="Runs of the last so many days stay.")] = 14,
+    keep_days: Annotated[int, typer.Option(min=0, max=MAX_DAYS, help="Runs of the last so many days stay.")] = 14,
 ) -> None:
     """Take old runs out of Dagster's storage; what every partition shows stays as it is.
 
@@ -229,7 +238,7 @@ def health(  # noqa: PLR0913, PLR0917 - a command's options
 
 @app.command()
 def gallery(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8091,
+    port: Annotated[int, typer.Option(min=0, max=MAX_PORT, help="Port to listen on; 0 takes a free one.")] = 8091,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None,
@@ -276,14 +285,14 @@ def export(
 
 @app.command()
 def simulator(  # noqa: PLR0913, PLR0917 - a command's options
-    port: Annotated[int, typer.Option(help="Port to listen on (127.0.0.1).")] = 8090,
-    rate_limit: Annotated[int, typer.Option(help="Requests per minute and client.")] = 10,
-    sessions: Annotated[int, typer.Option(help="Completed sessions at the start.")] = 12,
+    port: Annotated[int, typer.Option(min=0, max=MAX_PORT, help="Port to listen on (127.0.0.1).")] = 8090,
+    rate_limit: Annotated[int, typer.Option(min=1, help="Requests per minute and client.")] = 10,
+    sessions: Annotated[int, typer.Option(min=0, max=MAX_SIMULATED, help="Completed sessions at the start.")] = 12,
     time_scale: Annotated[
-        float, typer.Option(help="How much faster than real its time runs; 60: an hour a minute.")
+        float, typer.Option(min=0.001, max=1e6, help="How much faster than real its time runs; 60: an hour a minute.")
     ] = 1,
     appear_every_s: Annotated[
-        float | None, typer.Option(help="A new session every so many simulated seconds; none if not given.")
+        float | None, typer.Option(min=0.1, help="A new session every so many simulated seconds; none if not given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other sessions and clips.")] = 0,
     fault: Annotated[
@@ -292,10 +301,10 @@ def simulator(  # noqa: PLR0913, PLR0917 - a command's options
     ] = None,
 ) -> None:
     """Serve the Results API on your desk: client demo, secret demo, POST /oauth2/token, /openapi.json."""
-    from ut_clips_dagster.simulator.server import serve
+    from ut_clips_dagster.cli.simulator import serve_simulator
 
     with failing_plainly():
-        serve(
+        serve_simulator(
             port=port,
             rate_limit=rate_limit,
             sessions=sessions,

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotenv import load_dotenv
-
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.settings import Settings, load_settings
+from ut_clips_dagster.settings import Settings, check_text, load_env_file, load_settings
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.store import Store
 
@@ -76,7 +74,7 @@ def open_instance() -> DagsterInstance:
     Raises:
         SettingsError: it cannot be opened.
     """
-    load_dotenv(".env")
+    load_env_file()
     return opened(dagster_home())
 
 
@@ -86,6 +84,7 @@ def opened(home: Path) -> DagsterInstance:
     Raises:
         SettingsError: it cannot be opened.
     """
+    check_text(home / INSTANCE_CONFIG.name)
     from dagster import DagsterInstance  # a second to import: settings are checked before
 
     try:
@@ -94,17 +93,32 @@ def opened(home: Path) -> DagsterInstance:
         raise SettingsError(f"The Dagster instance in {home} cannot be opened: {str(error)[:300]}") from error
 
 
+def expanded(what: str, named: str | Path) -> Path:
+    """A path as a person writes it: `~` and `~name` are home directories.
+
+    Args:
+        what: the option or variable that names it.
+        named: the path.
+
+    Raises:
+        SettingsError: it is blank or not UTF-8, or there is no such home directory.
+    """
+    text = str(named)
+    if not text.strip() or "\0" in text or text != text.encode(errors="replace").decode():
+        raise SettingsError(f"{what} {text!r} names no path.")
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{what} {named} names no home directory.") from None
+
+
 def home_path() -> Path:
     """DAGSTER_HOME, or .dagster/ here; nothing is created.
 
     Raises:
         SettingsError: it names a home directory (`~name`) that does not exist.
     """
-    named = os.environ.get("DAGSTER_HOME")
-    try:
-        return Path(named).expanduser().absolute() if named else DEFAULT_HOME.absolute()
-    except RuntimeError:
-        raise SettingsError(f"DAGSTER_HOME {named} names no home directory.") from None
+    return expanded("DAGSTER_HOME", os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).absolute()
 
 
 def dagster_home() -> Path:

@@ -11,10 +11,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotenv import load_dotenv
-
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG, home_path, opened
 from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.settings import check_text, load_env_file
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -32,7 +31,7 @@ def existing_instance() -> Iterator[DagsterInstance | None]:
     Raises:
         SettingsError: it is there, and cannot be read.
     """
-    load_dotenv(".env")
+    load_env_file()
     home = home_path()
     with ExitStack() as stack:
         try:
@@ -55,7 +54,8 @@ def no_instance() -> str:
 
 def _kind(home: Path) -> str:
     config = home / INSTANCE_CONFIG.name
-    if config.exists() and _STORAGE.search(config.read_text()):
+    check_text(config)
+    if config.exists() and _STORAGE.search(config.read_text(encoding="utf-8")):
         return "configured"  # PostgreSQL, or SQLite elsewhere: rights are the database's matter
     files = [home / name for name in DATABASES]
     if not files[0].exists():

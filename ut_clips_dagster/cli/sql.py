@@ -26,7 +26,7 @@ def run_sql(query: str | None, output: str, as_of: str | None = None) -> None:
         raise SettingsError("Give a select statement, or the name of a question: `ut-clips sql --list` shows them.")
     sql = QUESTIONS[query].sql if query in QUESTIONS else query
     root = load_settings(api=False).archive  # not the resource: Dagster takes seconds
-    when = AsOf.parse(as_of) if as_of else None
+    when = None if as_of is None else AsOf.parse(as_of)
     with connected(root, sql, when) as connection:
         try:
             answer = connection.execute(sql)

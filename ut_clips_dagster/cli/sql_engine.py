@@ -72,8 +72,9 @@ def connected(root: str, query: str, as_of: AsOf | None = None) -> Iterator[duck
 
 def _check(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     try:
+        query.encode()  # DuckDB would say so in words of its binding
         statements = connection.extract_statements(query)
-    except duckdb.Error as error:
+    except (duckdb.Error, UnicodeEncodeError) as error:
         raise ClipsError(f"The query failed: {error}") from None
     if len(statements) != 1 or statements[0].type not in QUESTIONS_ONLY:
         raise ClipsError("Only questions are answered: give one select statement. Nothing was run.")

@@ -214,10 +214,8 @@ def print_plan(new: int | None, *, as_json: bool) -> None:
             sessions_of_instance(instance, table, account) if instance else sessions_of_archive(store_of(root), table)
         )
     if new is None:
-        wanted: Sequence[str] = sessions.unfinished
-        transcripts = transcripts_ahead(table, wanted)
+        wanted = sessions.unfinished
+        answer = plan_for(sessions.listed, rows, wanted, transcripts_ahead(table, wanted))
     else:
-        wanted = [f"new {number}" for number in range(new)]
-        transcripts = new if settings.transcripts else 0
-    answer = plan_for(sessions.listed, rows, wanted, transcripts)
+        answer = plan(learn(rows, len(sessions.listed)), new, new, 0, new if settings.transcripts else 0)
     typer.echo(json.dumps(asdict(answer)) if as_json else str(answer))

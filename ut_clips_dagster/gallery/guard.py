@@ -24,6 +24,7 @@ HEALTH = "/healthz"
 PUBLIC = ("/static/style.css", "/static/icon.svg")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MIN_TOKEN = 16
+MAX_TOKEN = 4096
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
@@ -54,11 +55,12 @@ def token_of(path: Path) -> str:
         if not path.exists():
             path.touch(mode=0o600)
             path.write_text(new_token() + "\n", encoding="ascii")
-        token = path.read_text(encoding="ascii").strip()
+        with path.open(encoding="ascii") as file:
+            token = file.read(MAX_TOKEN).strip()  # a device, such as /dev/zero, does not end
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"The token file {path} cannot be used: {error}.") from error
-    if len(token) < MIN_TOKEN:
-        raise SettingsError(f"The token in {path} is shorter than {MIN_TOKEN} characters.")
+    if len(token) < MIN_TOKEN or not token.isprintable():
+        raise SettingsError(f"The token in {path} is shorter than {MIN_TOKEN} characters, or cannot be printed.")
     return token
 
 

@@ -93,8 +93,9 @@ class GalleryServer:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family, backlog=256)
-        except OSError as error:
-            raise ClipsError(f"The gallery cannot listen on {host}, port {port}: {error.strerror}.") from error
+        except (OSError, TypeError, ValueError) as error:  # the latter: a name that none can have
+            reason = getattr(error, "strerror", None) or error
+            raise ClipsError(f"The gallery cannot listen on {host}, port {port}: {reason}.") from error
         ready = threading.Event()
         self._server = _Server(self._config, ready)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="gallery", daemon=True)

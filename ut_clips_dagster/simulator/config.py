@@ -39,7 +39,7 @@ class SimulatorConfig(BaseModel):
         faults: faults that are on from the start.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)

@@ -36,15 +36,15 @@ class AsOf:
         Raises:
             SettingsError: it is neither.
         """
-        if text.isascii() and text.isdigit():
-            return cls(version=int(text))
         try:
+            if text.isascii() and text.isdigit():
+                return cls(version=int(text))
             moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
-        except ValueError:
+            return cls(moment=moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc))
+        except (ValueError, OverflowError):  # also: a number, or a year, that there cannot be
             raise SettingsError(
                 f"--as-of {text[:40]!r} is neither a version nor a time: write 12, 2026-01-31 or 2026-01-31T12:00Z."
             ) from None
-        return cls(moment=moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc))
 
 
 @dataclass(frozen=True)
