@@ -150,8 +150,9 @@ def ticks(place: Place, server: SimulatorServer, known: int, clips: int) -> None
 def late_cursor(records: SessionRecords, order: Sequence[str]) -> str:
     """The cursor as it is when all documents were read."""
     recent = order[-len(order) // 8 :]
-    due = {key: at for key in recent if (at := next_relist(records.read(key))) is not None}
-    soon = datetime.now(timezone.utc) + timedelta(hours=1)
+    now = datetime.now(timezone.utc)
+    due = {key: at for key in recent if (at := next_relist(records.read(key), now)) is not None}
+    soon = now + timedelta(hours=1)
     return LateCursor(seen=len(order), due={key: max(at, soon) for key, at in due.items()}).model_dump_json()
 
 

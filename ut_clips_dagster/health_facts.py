@@ -23,6 +23,7 @@ from ut_clips_dagster.account import DEFAULT, Account
 from ut_clips_dagster.archive.discovery import Discoveries, DiscoveryDocument
 from ut_clips_dagster.archive.records import SESSIONS as DOCUMENTS
 from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts, Space, Waiting
 from ut_clips_dagster.known_sessions import check_archive_is_there, is_of, sessions_in_flight, unfinished_sessions
@@ -67,7 +68,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         check_readable(store, table)
         if instance:
             check_archive_is_there(instance, table, account)
-        discoveries = discoveries_of(Discoveries(store), test_ids)
+        discoveries = discoveries_of(Discoveries(store), test_ids, now)
     except StorageError as error:
         problem = str(error)
     if instance:
@@ -211,14 +212,16 @@ def _longest_waiting(unfinished: Sequence[str], records: SessionRecords) -> Wait
     return min(found, key=lambda waiting: waiting.since, default=None)
 
 
-def discoveries_of(discoveries: Discoveries, test_ids: Iterable[str] | None) -> Mapping[str, DiscoveryDocument | None]:
+def discoveries_of(
+    discoveries: Discoveries, test_ids: Iterable[str] | None, now: datetime
+) -> Mapping[str, DiscoveryDocument | None]:
     """What is known of these tests; of those that are still asked when None."""
     if test_ids is not None:
         return {test_id: discoveries.read(test_id) for test_id in test_ids}
     found = discoveries.read_all()
-    newest = max((document.asked_at for document in found.values()), default=None)
+    newest = max((d.asked_at for d in found.values() if not is_future(d.asked_at, now)), default=now)
     # a test that is not asked any more while others are was taken out of the settings
-    return {key: d for key, d in found.items() if newest and newest - d.asked_at < ASKED_WITH_THE_OTHERS}
+    return {key: d for key, d in found.items() if newest - d.asked_at < ASKED_WITH_THE_OTHERS}
 
 
 def _utc(at: datetime) -> datetime:

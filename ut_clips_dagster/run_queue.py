@@ -21,6 +21,7 @@ from dagster._core.storage.tags import (
 )
 
 from ut_clips_dagster.account import DEFAULT, Account
+from ut_clips_dagster.clock import SKEW, is_future
 
 POOL = "usertesting_api"
 FOLLOW_ON_POOL = "follow_on"
@@ -90,7 +91,8 @@ def by_hand_looker(
 
 def by_hand_in_flight(instance: DagsterInstance, now: datetime, account: Account = DEFAULT) -> bool:
     """Whether a run that asks the API and is no batch was launched within `GIVES_WAY_S`, and is not done yet."""
-    launched = RunsFilter(statuses=IN_FLIGHT, created_after=now - timedelta(seconds=GIVES_WAY_S))
+    since = now - timedelta(seconds=GIVES_WAY_S)
+    launched = RunsFilter(statuses=IN_FLIGHT, created_after=since, created_before=now + SKEW)
     pool = account.named(POOL)
     return any(not is_batch(run.tags) and is_in_pool(run, pool) for run in instance.get_runs(launched))
 
@@ -112,7 +114,7 @@ def pass_over_silent(instance: DagsterInstance, now: datetime, account: Account 
     silent = [
         record.dagster_run.run_id
         for record in instance.get_run_records(at_work)
-        if now - record.update_timestamp > SILENT_AFTER
+        if now - record.update_timestamp > SILENT_AFTER or is_future(record.update_timestamp, now)
     ]
     for run_id in silent:
         instance.add_run_tags(run_id, {BATCH_TAG: SILENT})

@@ -18,14 +18,14 @@ INNER = ("results_api", "archive", "storage", *ROOMS)
 MAY_IMPORT = {
     "results_api": {"errors", "hosts", "plain_text", "redaction", "results_api"},
     "storage": {"errors", "plain_text", "redaction", "storage"},
-    "archive": {"errors", "archive", "results_api", "storage"},
+    "archive": {"clock", "errors", "archive", "results_api", "storage"},
     "media": {"errors", "archive", "media", "results_api", "storage"},
     "gallery": {"errors", "gallery", "storage"},
     "export": {"errors", "archive", "export", "gallery", "plain_text", "storage"},
     "simulator": {"simulator"},
-    "health": {"errors", "archive", "results_api", "storage", "health"},
+    "health": {"clock", "errors", "archive", "results_api", "storage", "health"},
     "warehouse": {"errors", "storage", "warehouse"},
-    "transcripts": {"errors", "archive", "results_api", "storage", "transcripts"},
+    "transcripts": {"clock", "errors", "archive", "results_api", "storage", "transcripts"},
 }
 
 

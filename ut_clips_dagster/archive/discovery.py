@@ -13,6 +13,7 @@ from typing import Literal
 
 from ut_clips_dagster.archive.documents import Document
 from ut_clips_dagster.archive.records import seal, unseal
+from ut_clips_dagster.clock import is_future, not_ahead
 from ut_clips_dagster.errors import (
     AuthenticationError,
     BadRequestError,
@@ -54,6 +55,11 @@ class DiscoveryDocument(Document):
     malformed: int = 0
     """Entries of the newest answer that could not be understood."""
 
+    def not_ahead(self, now: datetime) -> DiscoveryDocument:
+        """The same without times that lie ahead: they would hide for as long that nothing is read."""
+        times = ("first_asked_at", "asked_at", "succeeded_at", "failing_since")
+        return self.model_copy(update={name: not_ahead(at, now) for name in times if (at := getattr(self, name))})
+
     def is_lost(self, now: datetime) -> bool:
         """Whether a person has to know: access is lost, or nothing was read for an hour."""
         if self.kind in LOST:
@@ -70,18 +76,26 @@ def problem_of(error: ResultsApiError) -> Problem:
     return "budget" if isinstance(error, BudgetExhaustedError) else "outage"
 
 
-def next_test(test_ids: Sequence[str], known: Mapping[str, DiscoveryDocument], going_on_with: str = "") -> str:
+def next_test(
+    test_ids: Sequence[str], known: Mapping[str, DiscoveryDocument], now: datetime, going_on_with: str = ""
+) -> str:
     """The test whose turn it is: the one asked longest ago, so that one which fails never holds up the others.
 
     Args:
         test_ids: all tests.
         known: what is known of them.
+        now: the present moment.
         going_on_with: a test of whose page sessions wait to be taken; it goes first, unless it failed.
     """
     before = known.get(going_on_with)
     if going_on_with in test_ids and before and before.failing_since is None:
         return going_on_with
-    return min(test_ids, key=lambda test_id: known[test_id].asked_at.timestamp() if test_id in known else 0.0)
+
+    def asked_at(test_id: str) -> float:
+        document = known.get(test_id)
+        return document.asked_at.timestamp() if document and not is_future(document.asked_at, now) else 0.0
+
+    return min(test_ids, key=asked_at)
 
 
 class Discoveries:
@@ -136,7 +150,8 @@ class Discoveries:
 
         def update(content: bytes | None) -> bytes:
             now = self._clock()
-            before = _parse(content) or DiscoveryDocument(test_id=test_id, first_asked_at=now, asked_at=now)
+            known = _parse(content) or DiscoveryDocument(test_id=test_id, first_asked_at=now, asked_at=now)
+            before = known.not_ahead(now)
             if error:
                 changes.update(failures=before.failures + 1, failing_since=before.failing_since or now)
                 if before.kind not in LOST or problem_of(error) in LOST:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ut_clips_dagster.clock import not_ahead
 from ut_clips_dagster.results_api.decoding import INT64_MAX, INT64_MIN
 from ut_clips_dagster.results_api.models import Clip, ClipLayout, Malformed, UtcDatetime, Uuid
 
@@ -226,7 +227,7 @@ def merge_listing(  # noqa: PLR0913 - a pure function of all it depends on
             has_audio=clip.has_audio,
             has_camera=clip.has_camera,
             listed=True,
-            first_listed_at=earlier[clip.uuid].first_listed_at if clip.uuid in earlier else at,
+            first_listed_at=not_ahead(earlier[clip.uuid].first_listed_at, at) if clip.uuid in earlier else at,
             listed_at=at,
         )
         for clip in clips
@@ -238,7 +239,7 @@ def merge_listing(  # noqa: PLR0913 - a pure function of all it depends on
     return ClipListDocument(
         session_id=session_id,
         study_uuid=study_uuid,
-        first_listed_at=before.first_listed_at if before else at,
+        first_listed_at=not_ahead(before.first_listed_at, at) if before else at,
         listed_at=at,
         has_video=has_video,
         clips=(*listed.values(), *others),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
@@ -22,7 +23,9 @@ from ut_clips_dagster.archive.documents import (
     SessionRecord,
     StoredClip,
 )
+from ut_clips_dagster.clock import is_future, not_ahead
 from ut_clips_dagster.errors import DamagedDocumentError, StorageError
+from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.storage.store import Store
 
 DocumentT = TypeVar("DocumentT", bound=Document)
@@ -87,8 +90,9 @@ class Inspection:
 class SessionRecords:
     """The documents below `sessions/`. Every update merges, so that two runs on one session lose nothing."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime] = now_utc) -> None:
         self._store = store
+        self._clock = clock
 
     def read(self, session_id: str) -> SessionRecord:
         """All documents of a session; those not written yet are None or empty.
@@ -130,18 +134,23 @@ class SessionRecords:
         """Keep what the session list says; `found_at` stays the first one's."""
 
         def update(before: SessionDocument | None) -> SessionDocument:
-            return document.model_copy(update={"found_at": before.found_at}) if before else document
+            found_at = not_ahead(before.found_at, document.found_at) if before else document.found_at
+            return document.model_copy(update={"found_at": found_at})
 
         self._update(document.session_id, SESSION, SessionDocument, update)
 
     def write_listing(
         self, session_id: str, update: Callable[[ClipListDocument | None], ClipListDocument]
     ) -> ClipListDocument:
-        """Write a new listing, made from the present one; a newer one written by another run stays."""
+        """Write a new listing, made from the present one; a newer one written by another run stays.
+
+        One that lies ahead is not newer: a clock was wrong when it was written.
+        """
 
         def newest(before: ClipListDocument | None) -> ClipListDocument:
             after = update(before)
-            return before if before and before.listed_at > after.listed_at else after
+            is_newer = before and after.listed_at < before.listed_at and not is_future(before.listed_at, self._clock())
+            return before if before and is_newer else after
 
         return self._update(session_id, CLIP_LIST, ClipListDocument, newest)
 

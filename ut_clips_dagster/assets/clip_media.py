@@ -4,14 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.compute as pc
-from dagster import (
-    AssetExecutionContext,
-    MetadataValue,
-    TableMetadataValue,
-    TableRecord,
-    multi_asset,
-)
+from dagster import AssetExecutionContext, MetadataValue, TableMetadataValue, multi_asset
 
+from ut_clips_dagster.assets.event_metadata import short, table
 from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.specs import clip_media_spec, media_check_spec
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_MEDIA
@@ -38,17 +33,17 @@ MAX_MARKDOWN = 1_000
 )
 def clip_media(context: AssetExecutionContext, archive: ArchiveResource) -> Iterator[RunEvent]:
     """Look at the stored clips of the sessions of this run, and log each session's the moment it is done."""
-    records, table, store = archive.records(), archive.media_table(), archive.store()
+    records, rows, store = archive.records(), archive.media_table(), archive.store()
     store.check_writable()
     with Prober() as prober:
-        maker = MediaMaker(store, table, prober)
+        maker = MediaMaker(store, rows, prober)
 
         def make(session_id: str) -> Mapping[str, Any]:
             media = maker.make(records.read(session_id))
             return media_metadata(media, store.uri, archive.gallery_url)
 
-        yield from materialize_each(context, CLIP_MEDIA, make, (media_check_spec, lambda: _problems(table)))
-    table.compact()
+        yield from materialize_each(context, CLIP_MEDIA, make, (media_check_spec, lambda: _problems(rows)))
+    rows.compact()
 
 
 def _problems(table: MediaTable) -> Problems:
@@ -95,20 +90,17 @@ def media_metadata(media: SessionMedia, archive_uri: str, gallery_url: str) -> d
 
 
 def _table(media: SessionMedia) -> TableMetadataValue:
-    return MetadataValue.table(
-        [
-            TableRecord(
-                {
-                    "clip": clip.name,
-                    "seconds": f"{m.duration_s:.1f}" if m.duration_s is not None else "",
-                    "picture": f"{m.width} x {m.height}, {m.frame_rate or '?'}/s" if m.width else "",
-                    "video": m.video_codec or "",
-                    "audio": m.audio_codec or ("?" if m.has_audio_track else "none"),
-                    "problem": m.problem or "",
-                    "poster": m.poster_path or "",
-                    "file": m.storage_path,
-                }
-            )
-            for clip, _, m in media.clips[:MAX_SHOWN]
-        ]
-    )
+    rows = [
+        (
+            short(clip.name),
+            f"{m.duration_s:.1f}" if m.duration_s is not None else "",
+            f"{m.width} x {m.height}, {m.frame_rate or '?'}/s" if m.width else "",
+            m.video_codec or "",
+            m.audio_codec or ("?" if m.has_audio_track else "none"),
+            m.problem or "",
+            m.poster_path or "",
+            m.storage_path,
+        )
+        for clip, _, m in media.clips
+    ]
+    return table(("clip", "seconds", "picture", "video", "audio", "problem", "poster", "file"), rows)

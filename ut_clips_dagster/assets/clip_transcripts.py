@@ -8,13 +8,10 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetSpec,
-    MetadataValue,
-    TableColumn,
-    TableRecord,
-    TableSchema,
     multi_asset,
 )
 
+from ut_clips_dagster.assets.event_metadata import short, table
 from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.session_transcripts import NAME as SESSION_TRANSCRIPTS
 from ut_clips_dagster.assets.specs import GROUP, OWNERS, column_schema
@@ -34,8 +31,6 @@ ONE_VIDEO = AssetCheckSpec(
     asset=NAME,
     description="The session's clips are all cut from the one video it has a transcript of.",
 )
-MAX_SHOWN = 50
-SHOWN = TableSchema([TableColumn("clip", "string"), TableColumn("cues", "int"), TableColumn("words", "int")])
 
 
 @multi_asset(
@@ -77,12 +72,7 @@ def clip_transcripts(context: AssetExecutionContext, archive: ArchiveResource) -
 
 def _metadata(shelf: TranscriptShelf, cutting: Cutting) -> Mapping[str, Any]:
     rows = cutting.made.rows
-    table = [
-        TableRecord(
-            {"clip": cutting.names.get(row["clip_uuid"], "")[:200], "cues": len(row["cues"]), "words": row["words"]}
-        )
-        for row in rows
-    ]
+    shown = [(short(cutting.names.get(row["clip_uuid"])), len(row["cues"]), row["words"]) for row in rows]
     return {
         "dagster/partition_row_count": len(rows),
         "dagster/table_name": NAME,
@@ -92,7 +82,7 @@ def _metadata(shelf: TranscriptShelf, cutting: Cutting) -> Mapping[str, Any]:
         "cues": sum(len(row["cues"]) for row in rows),
         "words": sum(row["words"] for row in rows),
         "videos": cutting.made.videos,
-        "clip_table": MetadataValue.table(table[:MAX_SHOWN], SHOWN),
+        "clip_table": table(("clip", "cues", "words"), shown),
         **({"problem": cutting.problem} if cutting.problem else {}),
     }
 

@@ -28,6 +28,8 @@ MAX_CELL = 200
 MAX_NAME = 60
 """Letters shown of a clip's name or description: the UI breaks no line, and the other columns should be seen."""
 
+_NUMBERS = {int: "int", float: "float"}
+
 EventMetadata = Mapping[str, Any]
 
 
@@ -47,8 +49,8 @@ def event_metadata(result: SessionResult, archive_uri: str, gallery_url: str = "
 def _clip_list(result: SessionResult, listing: ClipListDocument) -> EventMetadata:
     rows = [
         (
-            _short(c.name),
-            _short(c.description),
+            short(c.name),
+            short(c.description),
             _span(c),
             "yes" if c.has_audio else "no",
             "yes" if c.has_camera else "no",
@@ -72,7 +74,7 @@ def _clip_urls(result: SessionResult, listing: ClipListDocument) -> EventMetadat
     generations = [(clip, result.record.clip_urls.of(clip)) for clip in listing.listed]
     rows = [
         (
-            _short(clip.name),
+            short(clip.name),
             str(g.attempts),
             f"{g.waited_s:.1f}",
             f"{g.issued_at:%Y-%m-%d %H:%M:%S}" if g.issued_at else "never",
@@ -93,7 +95,7 @@ def _clip_files(result: SessionResult, listing: ClipListDocument, archive_uri: s
     files = [(clip, result.record.clip_files.of(clip)) for clip in listing.listed]
     stored = [(clip, f) for clip, f in files if f]
     where = f"clips/{listing.study_uuid}/{result.session_id}"
-    rows = [(_short(clip.name), _span(clip), _size(f.size_bytes), _below(f, where)) for clip, f in stored]
+    rows = [(short(clip.name), _span(clip), _size(f.size_bytes), _below(f, where)) for clip, f in stored]
     return {
         "clips": len(stored),
         "size_bytes": sum(f.size_bytes for _, f in stored),
@@ -111,7 +113,7 @@ def _clip_metadata(result: SessionResult, archive_uri: str) -> EventMetadata:
     rows = clip_metadata(result.record)
     columns = ["clip_name", "status", "listed", "size_bytes", "error"]
     cells = [["" if pd.isna(v) else v for v in row] for row in rows[columns].itertuples(index=False)]
-    cells = [[_short(name), *rest] for name, *rest in cells]
+    cells = [[short(name), *rest] for name, *rest in cells]
     return {
         "dagster/partition_row_count": len(rows),
         "dagster/column_schema": column_schema(),
@@ -136,7 +138,8 @@ def _below(file: StoredClip, directory: str) -> str:
     return file.storage_path.removeprefix(f"{directory}/")
 
 
-def _short(told: str | None) -> str:
+def short(told: str | None) -> str:
+    """A stranger's name as a table shows it."""
     return one_line(told or "", MAX_NAME)
 
 
@@ -165,12 +168,18 @@ def unmarked(told: str) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> TableMetadataValue:
     """Rows as metadata of an event: the UI shows every cell as plain text, where markdown would fetch pictures.
 
-    At most `MAX_TABLE_ROWS` rows of cells of at most `MAX_CELL` letters, as Dagster keeps every event.
+    At most `MAX_TABLE_ROWS` rows of cells of at most `MAX_CELL` letters, as Dagster keeps every event. Columns of
+    numbers stay numbers.
     """
-    cells = [[one_line(str(cell), MAX_CELL) for cell in row] for row in rows[:MAX_TABLE_ROWS]]
+    kinds = [_NUMBERS.get(type(cell), "string") for cell in (rows[0] if rows else [""] * len(columns))]
+    cells = [[_cell(cell) for cell in row] for row in rows[:MAX_TABLE_ROWS]]
     if len(rows) > MAX_TABLE_ROWS:
         cells.append([f"… and {len(rows) - MAX_TABLE_ROWS} more", *[""] * (len(columns) - 1)])
     return MetadataValue.table(
         records=[TableRecord(dict(zip(columns, line, strict=True))) for line in cells],
-        schema=TableSchema(columns=[TableColumn(name, type="string") for name in columns]),
+        schema=TableSchema(columns=[TableColumn(*column) for column in zip(columns, kinds, strict=True)]),
     )
+
+
+def _cell(cell: object) -> str | int | float:
+    return cell if type(cell) in _NUMBERS else one_line(str(cell), MAX_CELL)  # type: ignore[return-value]

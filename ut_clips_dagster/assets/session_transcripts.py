@@ -13,13 +13,11 @@ from dagster import (
     DagsterInstance,
     MetadataValue,
     RunsFilter,
-    TableColumn,
-    TableRecord,
-    TableSchema,
     multi_asset,
 )
 
 from ut_clips_dagster.account import DEFAULT, Account
+from ut_clips_dagster.assets.event_metadata import short, table
 from ut_clips_dagster.assets.follow_on import BACKFILL, FollowOn, Problems, RunEvent, materialize_each
 from ut_clips_dagster.assets.specs import GROUP, OWNERS
 from ut_clips_dagster.known_sessions import CLIP_FILES, CLIP_LIST, is_archiving
@@ -39,14 +37,9 @@ NAME = "session_transcripts"
 READABLE = AssetCheckSpec(
     "transcript_readable", asset=NAME, description="Every cue of the stored transcripts can be read."
 )
-MAX_SHOWN = 20
 PATIENCE_S = 120.0
 """So long a run that a sensor requested waits for clips to be archived; then its sessions are left to a later one."""
 LOOK_EVERY_S = 1.0
-SPEAKERS = TableSchema(
-    [TableColumn("speaker", "string"), TableColumn("cues", "int"), TableColumn("words", "int"),
-     TableColumn("seconds", "float")]
-)  # fmt: skip
 
 
 @multi_asset(
@@ -142,20 +135,20 @@ def _metadata(shelf: TranscriptShelf, session_id: str, fetched: Fetched) -> Mapp
     if body is None:
         return common
     transcript = read_transcript(body)
-    table = _speakers(transcript)
+    speakers = _speakers(transcript)
     return {
         **common,
         "cues": len(transcript.cues),
-        "words": sum(int(str(row.data["words"])) for row in table),
+        "words": sum(words for _, _, words, _ in speakers),
         "spoken_s": sum(cue.end_ms - cue.start_ms for cue in transcript.cues) / 1000,
         "size_bytes": len(body),
-        "speakers": MetadataValue.table(table[:MAX_SHOWN], SPEAKERS),
+        "speakers": table(("speaker", "cues", "words", "seconds"), speakers),
         "dagster/uri": f"{shelf.store.uri}/{shelf.path(session_id)}",
         **({"problem": transcript.problem} if transcript.problem else {}),
     }
 
 
-def _speakers(transcript: Transcript) -> list[TableRecord]:
+def _speakers(transcript: Transcript) -> list[tuple[str, int, int, float]]:
     """Who says how much; what is said stays out of the event log, which cannot be wiped."""
     cues: Counter[str] = Counter()
     words: Counter[str] = Counter()
@@ -165,10 +158,7 @@ def _speakers(transcript: Transcript) -> list[TableRecord]:
         cues[voice] += 1
         words[voice] += len(cue.text.split())
         lengths_ms[voice] += cue.end_ms - cue.start_ms
-    return [
-        TableRecord({"speaker": v[:80], "cues": n, "words": words[v], "seconds": lengths_ms[v] / 1000})
-        for v, n in cues.most_common()
-    ]
+    return [(short(v), n, words[v], lengths_ms[v] / 1000) for v, n in cues.most_common()]
 
 
 def _problems(table: SessionTranscriptsTable) -> Problems:

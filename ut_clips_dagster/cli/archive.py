@@ -169,15 +169,15 @@ def _to_do(platform: Platform, order: Sequence[str]) -> list[str]:
     rows = platform.archive.table().read()
     instance, account = platform.instance, platform.account
     wanted = set(unfinished_sessions(instance, platform.archive.table(), order, account))
-    settled = settled_sessions(rows) - sessions_of_unsuccessful_runs(instance, order, account)
+    now = now_utc()
+    settled = settled_sessions(rows, now) - sessions_of_unsuccessful_runs(instance, order, account)
     to_read = [key for key in order if key not in wanted and key not in settled and is_uuid(key)]
     complete: list[SessionRecord] = []
-    now = now_utc()
     for session_id, record in platform.archive.records().read_all(to_read):
         if isinstance(record, StorageError):  # the run says what is wrong with it, and goes on with the others
             wanted.add(session_id)
             continue
-        at = next_relist(record)
+        at = next_relist(record, now)
         if (at is not None and at <= now) or not record.is_complete:
             wanted.add(session_id)
         else:

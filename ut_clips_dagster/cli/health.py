@@ -51,7 +51,9 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         exists = instance is not None
         home, account = home_path() if exists else None, Account.of(settings)
         facts = gather(store, table, test_ids, instance, home, now_utc(), account)
-    facts = replace(facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls))
+    facts = replace(
+        facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls, facts.now)
+    )
     findings = judge(facts, limits)
     undelivered = send(memory, urls, findings, facts.archive, facts.now) if alert else []
     if as_json:

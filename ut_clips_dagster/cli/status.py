@@ -91,7 +91,8 @@ def read_status(
 
 def not_read(discoveries: Discoveries) -> tuple[str, ...]:
     """Why the session lists of tests cannot be read, one text for each."""
-    now, known = now_utc(), discoveries_of(discoveries, None)
+    now = now_utc()
+    known = discoveries_of(discoveries, None, now)
     return tuple(_not_read(document) for document in known.values() if document and document.is_lost(now))
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from ut_clips_dagster.archive.documents import Document
 from ut_clips_dagster.archive.wording import counted
+from ut_clips_dagster.clock import is_future, not_ahead
 from ut_clips_dagster.health.findings import Finding
 from ut_clips_dagster.results_api.models import UtcDatetime
 
@@ -36,6 +37,10 @@ class Target(Document):
     """Since when no message could be delivered."""
     claimed_until: UtcDatetime | None = None
 
+    def is_claimed(self, now: datetime) -> bool:
+        """Whether another process has begun to deliver a message, a short while ago."""
+        return self.claimed_until is not None and now < self.claimed_until and not is_future(self.claimed_until, now)
+
 
 class AlertState(Document):
     """`health/alerts.json`: what was told, by a hash of each alert URL; the URLs hold tokens."""
@@ -62,10 +67,11 @@ def look(target: Target, findings: Sequence[Finding], now: datetime) -> Target:
     for key, finding in present.items():
         first_seen = finding.since if finding.since and finding.since < now else now
         known = target.findings.get(key) or Known(what=finding.what, first_seen=first_seen)
-        after[key] = known.model_copy(update={"what": finding.what, "gone_since": None})
+        first_seen = not_ahead(known.first_seen, now)
+        after[key] = known.model_copy(update={"what": finding.what, "first_seen": first_seen, "gone_since": None})
     for key, known in target.findings.items():
         if key not in present and known.told:
-            after[key] = known.model_copy(update={"gone_since": known.gone_since or now})
+            after[key] = known.model_copy(update={"gone_since": not_ahead(known.gone_since or now, now)})
     return target.model_copy(update={"findings": after})
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ut_clips_dagster.archive.records import seal, unseal
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.errors import SettingsError, StorageError
 from ut_clips_dagster.health import alerts
 from ut_clips_dagster.health.alerts import AlertState, Message, Target
@@ -35,25 +36,25 @@ class AlertMemory:
         name = f"ut_clips_{hashlib.sha256(store.uri.encode()).hexdigest()[:12]}"
         self._stores: tuple[Store, ...] = (store, LocalStore(spare or Path(tempfile.gettempdir()) / name))
 
-    def read(self) -> AlertState:
+    def read(self, now: datetime) -> AlertState:
         """The newest state that can be read; an empty one when none can."""
-        found = [AlertState()]
+        found = []
         for store in self._stores:
             with suppress(StorageError):
                 found.append(_parse(store.read_document(STATE)))
-        return max(found, key=lambda state: state.looked_at.timestamp() if state.looked_at else 0.0)
+        return max(found, key=lambda state: _looked_at(state, now), default=AlertState())
 
-    def update(self, update: Callable[[AlertState], AlertState]) -> None:
+    def update(self, update: Callable[[AlertState], AlertState], now: datetime) -> None:
         """Replace the state, atomically against other processes.
 
         Raises:
             StorageError: it can be remembered nowhere.
         """
-        newest = self.read()
+        newest = self.read(now)
 
         def apply(content: bytes | None) -> bytes:
             present = _parse(content)
-            older = newest.looked_at and (present.looked_at is None or present.looked_at < newest.looked_at)
+            older = _looked_at(present, now) < _looked_at(newest, now)
             return seal(update(newest if older else present).model_dump_json(indent=1).encode())
 
         first, spare = self._stores
@@ -62,9 +63,9 @@ class AlertMemory:
         except StorageError:
             spare.update_document(STATE, apply)
 
-    def failing(self, urls: Sequence[str]) -> list[Waiting]:
+    def failing(self, urls: Sequence[str], now: datetime) -> list[Waiting]:
         """The receivers that could not be told."""
-        targets = self.read().targets
+        targets = self.read(now).targets
         known = ((name_of(number, url), targets.get(id_of(url))) for number, url in enumerate(urls, start=1))
         return [Waiting(name, t.failing_since) for name, t in known if t and t.failing_since]
 
@@ -128,13 +129,12 @@ def _claim(
     def update(state: AlertState) -> AlertState:
         before = state.targets.get(target_id, Target())
         target = alerts.look(before, findings, now)
-        claimed = before.claimed_until is not None and before.claimed_until > now
-        due[0] = None if claimed else alerts.message(target, findings, archive, now)
+        due[0] = None if before.is_claimed(now) else alerts.message(target, findings, archive, now)
         if due[0]:
             target = target.model_copy(update={"claimed_until": now + alerts.CLAIM})
         return _with(state, target_id, target, now)
 
-    memory.update(update)
+    memory.update(update, now)
     return due[0]
 
 
@@ -144,11 +144,16 @@ def _note(memory: AlertMemory, target_id: str, message: Message, now: datetime, 
         after = alerts.delivered(before, message.keys) if done else alerts.undelivered(before, now)
         return _with(state, target_id, after, now)
 
-    memory.update(update)
+    memory.update(update, now)
 
 
 def _with(state: AlertState, target_id: str, target: Target, now: datetime) -> AlertState:
     return state.model_copy(update={"looked_at": now, "targets": {**state.targets, target_id: target}})
+
+
+def _looked_at(state: AlertState, now: datetime) -> float:
+    """When a state was written, in Unix seconds; 0 for one that lies ahead, or it would be the newest for long."""
+    return state.looked_at.timestamp() if state.looked_at and not is_future(state.looked_at, now) else 0.0
 
 
 def _parse(content: bytes | None) -> AlertState:

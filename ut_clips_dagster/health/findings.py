@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 
 from ut_clips_dagster.archive.discovery import LOST, DiscoveryDocument
 from ut_clips_dagster.archive.wording import counted, duration
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts
 
 LEAST_FAILED_TICKS = 2
 """One failed tick may pass: a restart of the code server is one."""
 MISSED_TICKS = 3
+MOST_NAMED = 3
 BACKLOG_PATIENCE = 24
 """While runs are queued, discovery may be given up to so many times longer: nothing is gained by finding more."""
 
@@ -45,7 +47,7 @@ def judge(facts: Facts, limits: Limits) -> list[Finding]:
     """Everything that is not well, the causes before what follows from them."""
     daemon = list(_daemon(facts, limits))
     discovery = list(_discovery(facts, limits, stopped=bool(daemon)))
-    found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *daemon, *discovery]
+    found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *_clock(facts), *daemon, *discovery]
     if facts.instance and not daemon:
         for sensor in facts.instance.sensors:
             if not (discovery and sensor.discovers and sensor.on):  # the tests say it better
@@ -72,6 +74,32 @@ def _space(facts: Facts, limits: Limits) -> Iterator[Finding]:
 def _instance(facts: Facts) -> Iterator[Finding]:
     if facts.instance_problem:
         yield Finding("instance", facts.instance_problem, None, "Check DAGSTER_HOME and its database.")
+
+
+def _clock(facts: Facts) -> Iterator[Finding]:
+    """A time that lies ahead is never old: what it belongs to would look well for as long."""
+    ahead = [f"{what} ({at:%Y-%m-%d %H:%M})" for what, at in _times(facts) if is_future(at, facts.now)]
+    if ahead:
+        more = f" and {len(ahead) - MOST_NAMED} more" if len(ahead) > MOST_NAMED else ""
+        what = f"Times lie ahead of this machine's clock ({facts.now:%Y-%m-%d %H:%M} UTC): "
+        to_do = (
+            "Set right the clock that is wrong: this machine's, or that of another one that writes here. What was done "
+            "in the future is then done again by itself; only sensors whose last tick lies there are left still by "
+            "Dagster: stop the daemon, `dagster schedule wipe`, start it."
+        )
+        yield Finding("clock", f"{what}{'; '.join(ahead[:MOST_NAMED])}{more}.", None, to_do)
+
+
+def _times(facts: Facts) -> Iterator[tuple[str, datetime]]:
+    for test_id, document in facts.discoveries.items():
+        if document:
+            known = (document.first_asked_at, document.asked_at, document.succeeded_at, document.failing_since)
+            yield f"reading of test {test_id}", max(at for at in known if at)
+    if facts.instance:
+        yield from ((f"sign of life of {name}", at) for name, at in facts.instance.heartbeats.items() if at)
+        yield from ((f"tick of {s.name}", s.last_tick_at) for s in facts.instance.sensors if s.last_tick_at)
+        waiting = (*facts.instance.given_up, facts.instance.oldest_queued_run, facts.instance.oldest_unfinished)
+        yield from ((f"waiting of {w.name}", w.since) for w in waiting if w)
 
 
 def _daemon(facts: Facts, limits: Limits) -> Iterator[Finding]:

@@ -9,7 +9,9 @@ single byte. Pictures (HEIC, AVIF) and sound (M4A) in the MP4 family's boxes say
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from itertools import dropwhile
 
 from ut_clips_dagster.errors import LinkExpiredError, NotAClipError
 
@@ -21,16 +23,17 @@ _FIRST_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"mdat", 
 _BOXES_OF_NO_MEANING = frozenset({b"wide", b"free", b"skip"})
 _LARGEST_FTYP = 4096
 _LARGE_SIZE, _TO_THE_END = 1, 0
-_NO_VIDEO_BRANDS = {
-    b"heic": "a HEIC picture",
-    b"heix": "a HEIC picture",
-    b"mif1": "a HEIF picture",
-    b"msf1": "a HEIF picture",
-    b"avif": "an AVIF picture",
-    b"avis": "an AVIF picture",
-    b"M4A ": "an M4A sound file",
-    b"M4B ": "an M4A sound file",
-}
+_BOXES_THAT_HOLD_IT = frozenset({b"moov", b"moof", b"mdat"})
+_NO_VIDEO_BRANDS = (
+    (re.compile(rb"hei[cxms]|hev[cmsx]"), "a HEIC picture"),
+    (re.compile(rb"mif[12]|miaf|msf1|avc[is]|jpeg|jpgs"), "a HEIF picture"),
+    (re.compile(rb"avi[fso]"), "an AVIF picture"),
+    (re.compile(rb"jp[2xmh] |jxl "), "a JPEG 2000 or JPEG XL picture"),
+    (re.compile(rb"crx "), "a Canon raw picture"),
+    (re.compile(rb"[MF]4[AB] |M4P "), "an M4A sound file"),
+)
+"""By the major brand, which names what a file is best used as: a picture whose other brands are of videos (a burst, a
+raw picture with its previews) is one, and a video that names brands of pictures among its others is a video."""
 _EBML = b"\x1a\x45\xdf\xa3"
 _EBML_TYPE = re.compile(rb"\x42\x82.{1,8}?(?:webm|matroska)", re.DOTALL)
 _MARKS = (
@@ -112,21 +115,34 @@ def _require_video(head: bytes) -> None:
 
 
 def _is_iso_media(head: bytes) -> bool:
-    """Walk the boxes whose heads are here: the first has to be known, and so the next after one of no meaning."""
-    at = 0
-    while True:
-        size, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + _BOX_HEAD]
-        if kind not in _FIRST_BOXES:
+    """The first box has to be known, and so the next after one of no meaning.
+
+    A body that ends before so much was there as is waited for is whole: in it, a box has to hold something, too.
+    """
+    is_whole, is_known = len(head) < HEAD_BYTES, False
+    for kind, begin, end in _boxes(head):
+        if not is_known and kind not in _FIRST_BOXES:
             return False
-        if size == _LARGE_SIZE:
-            size = int.from_bytes(head[at + _BOX_HEAD : at + 2 * _BOX_HEAD], "big")
-        elif size == _TO_THE_END:
-            return kind != b"ftyp"
-        if size < _BOX_HEAD or (kind == b"ftyp" and size > _LARGEST_FTYP):
-            return False
-        at += size
-        if kind not in _BOXES_OF_NO_MEANING or at + _BOX_HEAD > len(head):
+        is_known = is_known or kind not in _BOXES_OF_NO_MEANING
+        if is_known and (not is_whole or (kind in _BOXES_THAT_HOLD_IT and begin < min(end, len(head)))):
             return True
+    return not is_whole
+
+
+def _boxes(head: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind of each box whose head is here, and where its content begins and ends; one of no sense is of no kind."""
+    at = 0
+    while at + _BOX_HEAD <= len(head):
+        size, kind, begin = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + _BOX_HEAD], at + _BOX_HEAD
+        if size == _LARGE_SIZE:
+            size, begin = int.from_bytes(head[begin : begin + _BOX_HEAD], "big"), begin + _BOX_HEAD
+        elif size == _TO_THE_END and kind != b"ftyp":
+            size = sys.maxsize
+        if at + size < begin or (kind == b"ftyp" and size > _LARGEST_FTYP):
+            yield b"", begin, begin
+            return
+        yield kind, begin, at + size
+        at += size
 
 
 def _is_matroska(head: bytes) -> bool:
@@ -134,7 +150,10 @@ def _is_matroska(head: bytes) -> bool:
 
 
 def _no_video_brand(head: bytes) -> str | None:
-    return _NO_VIDEO_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
+    boxes = dropwhile(lambda box: box[0] in _BOXES_OF_NO_MEANING, _boxes(head))
+    kind, begin, _ = next(boxes, (b"", 0, 0))
+    brand = head[begin : begin + 4] if kind == b"ftyp" else b""
+    return next((told for brands, told in _NO_VIDEO_BRANDS if brands.fullmatch(brand)), None)
 
 
 def _as_text(head: bytes) -> str | None:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.assets.follow_on import BATCH, FollowOn
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.known_sessions import sessions_in_flight
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
@@ -148,7 +149,8 @@ def follow_on_sensor(follow_on: FollowOn, job: UnresolvedAssetJobDefinition) -> 
             return SensorResult(skip_reason="Clips come first.", cursor=cursor.model_dump_json())
         heads, touched = new_events(context.instance, follow_on.after, before.events, account)
         cursor = before.model_copy(update={"events": heads})
-        if cursor.looked_at is None or now - cursor.looked_at >= follow_on.look_again:
+        last = cursor.looked_at
+        if last is None or now - last >= follow_on.look_again or is_future(last, now):
             cursor = cursor.model_copy(update={"position": cursor.position or 0})
         if not touched and cursor.position is None:
             return SensorResult(skip_reason="No new event.", cursor=cursor.model_dump_json())

@@ -20,6 +20,7 @@ from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.relisting import next_relist
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.known_sessions import (
     CLIP_LIST,
@@ -62,6 +63,8 @@ class Cursor(BaseModel):
     """When each session of the last 30 days, and each that a run has just listed, is to be looked at."""
     event: int | None = None
     """Storage ID of the newest event of `clip_list` that it has looked at."""
+    looked_at: UtcDatetime | None = None
+    """When it was written."""
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
@@ -92,19 +95,21 @@ def plan_relists(  # noqa: PLR0913, PLR0917 - a pure function of all it depends 
         touched: sessions that a run held since the last tick; one that was killed may have listed a new clip and told
             nobody, so they are looked at once more.
     """
+    if cursor.looked_at and is_future(cursor.looked_at, now):  # what it forgot as settled may not be
+        cursor = Cursor(event=cursor.event)
     known = set(order)
     due = dict.fromkeys(touched, now + ASK_AGAIN_AFTER) | cursor.due
     due = {session_id: at for session_id, at in due.items() if session_id in known}  # others were deleted
     fresh = unseen(order, cursor.last_seen)[:MAX_READ_PER_TICK]
     for session_id, record in _read(records, fresh):
-        if (at := next_relist(record) if record else now + ASK_AGAIN_AFTER) is not None:
+        if (at := next_relist(record, now) if record else now + ASK_AGAIN_AFTER) is not None:
             due[session_id] = at
     soonest = sorted((at, session_id) for session_id, at in due.items() if at <= now and session_id not in in_flight)
     wanted: list[str] = []
     for session_id, record in _read(records, [session_id for _, session_id in soonest[:MAX_DUE_PER_TICK]]):
         if len(wanted) >= MAX_SESSIONS_PER_TICK:
             break
-        again = next_relist(record) if record else None
+        again = next_relist(record, now) if record else None
         if record is None or record.clip_list is None:
             due[session_id] = now + ASK_AGAIN_AFTER  # not listed at all yet: new_sessions and its retries see to it
         elif _is_forgotten(record) or (again is not None and again <= now):
@@ -180,8 +185,9 @@ def late_clips_sensor(account: Account = DEFAULT) -> SensorDefinition:
         session_ids = [key for key in order if is_uuid(key)]
         before = Cursor.read(context.cursor)
         event, touched = touched_sessions(context.instance, before.event, account)
-        cursor, wanted = plan_relists(before, session_ids, archive.records(), in_flight, now_utc(), touched)
-        cursor = cursor.model_copy(update={"event": event})
+        now = now_utc()
+        cursor, wanted = plan_relists(before, session_ids, archive.records(), in_flight, now, touched)
+        cursor = cursor.model_copy(update={"event": event, "looked_at": now})
         if not wanted:
             reason = f"No session is due; {len(cursor.due)} will be."
             return SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())

@@ -24,6 +24,7 @@ from ut_clips_dagster.account import ARCHIVE, ARCHIVE_JOB, DEFAULT, RESULTS_API,
 from ut_clips_dagster.archive.discovery import next_test
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.records import SessionRecords
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.errors import DamagedDocumentError, ResultsApiError
 from ut_clips_dagster.known_sessions import USERTESTING_SESSIONS, check_archive_is_there
 from ut_clips_dagster.plain_text import one_line
@@ -121,10 +122,11 @@ def next_state(state: CrawlState, page: SessionPage, new: int, now: datetime, *,
     began_at = now if state.offset == 0 else state.began_at
     malformed = malformed_now(state.malformed, page, now)
     if page.is_last(state.offset) or state.offset >= SESSION_LIST_MAX_OFFSET:
-        left = {name: at for name, at in malformed.items() if began_at is None or at >= began_at}
+        left = {name: at for name, at in malformed.items() if began_at is None or began_at <= at <= now}
         return CrawlState(known_total=total, read_to_end_at=began_at, malformed=left)
     every = READ_MALFORMED_EVERY if malformed else READ_TO_END_EVERY
-    recently = state.read_to_end_at is not None and now - state.read_to_end_at < every
+    last = state.read_to_end_at
+    recently = last is not None and now - last < every and not is_future(last, now)
     if state.offset == 0 and total is not None and known_total == total and recently:
         return CrawlState(known_total=total, read_to_end_at=state.read_to_end_at, malformed=malformed)
     # without overlap at the end of a list whose total makes no sense: its last sessions would be read again and again
@@ -223,7 +225,7 @@ def find_sessions(
     cursor = Cursor.read(context.cursor)
     discoveries = archive.discoveries()
     test_ids = list(dict.fromkeys(results_api.test_ids))
-    test_id = next_test(test_ids, discoveries.read_all(test_ids), cursor.going_on_with)
+    test_id = next_test(test_ids, discoveries.read_all(test_ids), now_utc(), cursor.going_on_with)
     state = cursor.tests.get(test_id, CrawlState())
     discoveries.asking(test_id)
     try:

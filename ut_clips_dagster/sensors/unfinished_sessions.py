@@ -17,6 +17,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.known_sessions import (
     CLIP_FILES,
     COSTS_A_TRY,
@@ -57,8 +58,8 @@ class Tries(BaseModel):
     """A run was requested `since`, and nobody has looked yet whether it tried."""
 
     def is_due(self, now: datetime) -> bool:
-        """Whether the next retry's time has come."""
-        return self.next_at is not None and now >= self.next_at
+        """Whether the next retry's time has come; it has when the waiting began in the future."""
+        return self.next_at is not None and (now >= self.next_at or is_future(self.since, now))
 
     @property
     def next_at(self) -> datetime | None:
@@ -184,7 +185,8 @@ def unfinished_sessions_sensor(
         order = instance.get_dynamic_partitions(account.partitions)
         before = Cursor.read(context.cursor)
         unfinished = unfinished_sessions(instance, archive.table(), order, account)
-        failed = shown_failed(instance, before.looked_at, account)
+        looked_at = None if before.looked_at and is_future(before.looked_at, now) else before.looked_at
+        failed = shown_failed(instance, looked_at, account)
         in_flight = sessions_in_flight(instance, order, account=account) if unfinished or failed else set()
         doubtful = [s for s in order if s in failed.union(unfinished) and s not in in_flight]
         finished, events = finished_events(archive, doubtful)
@@ -193,7 +195,7 @@ def unfinished_sessions_sensor(
         tried = tried_sessions(instance, landed, account)
         after, due = plan_retries(before.sessions, unfinished, in_flight, now, tried)
         given_up = [s for s, tries in after.items() if not tries.left and s not in in_flight]
-        cursor = Cursor(sessions=after, looked_at=before.looked_at if finished else now).model_dump_json()
+        cursor = Cursor(sessions=after, looked_at=looked_at if finished else now).model_dump_json()
         shown = f" {len(finished)} that were finished are shown so." if finished else ""
         reason = f"{len(unfinished)} unfinished, none due; {len(given_up)} wait for a person.{shown}"
         if given_up:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ut_clips_dagster.archive.documents import SessionRecord
+from ut_clips_dagster.clock import is_future
 from ut_clips_dagster.errors import NotFoundError
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.transcripts.documents import TranscriptDocument
@@ -48,8 +49,10 @@ def is_due(record: SessionRecord, document: TranscriptDocument | None, now: date
         return False
     if document is None:
         return True
-    again = None if document.status == "STORED" else ask_again_at(record, document)
-    return again is not None and again <= now
+    if document.status == "STORED":
+        return False
+    again = ask_again_at(record, document)
+    return is_future(document.fetched_at, now) or (again is not None and again <= now)
 
 
 def _complete_row(shelf: TranscriptShelf, record: SessionRecord) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ut_clips_dagster.clock import SKEW
 from ut_clips_dagster.storage.columns import TIMESTAMP
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
@@ -22,9 +23,10 @@ def without_transcript(
     metadata: MetadataTable, asked_for: SessionTranscriptsTable, session_ids: Sequence[str] | None, now: datetime
 ) -> set[str]:
     """Sessions (of these, of all when None) with a stored clip that are to be asked for their transcript now."""
-    asked = asked_for.columns(session_ids, ["session_id", "ask_again_at"])
-    not_yet = pc.greater(asked["ask_again_at"], pa.scalar(now, TIMESTAMP))
-    settled = asked.filter(pc.fill_null(not_yet, fill_value=True))  # null: it is never asked for again
+    asked = asked_for.columns(session_ids, ["session_id", "status", "fetched_at", "ask_again_at"])
+    not_yet = pc.fill_null(pc.greater(asked["ask_again_at"], pa.scalar(now, TIMESTAMP)), fill_value=True)  # null: never
+    was_asked = pc.less_equal(asked["fetched_at"], pa.scalar(now + SKEW, TIMESTAMP))
+    settled = asked.filter(pc.or_(pc.equal(asked["status"], STORED), pc.and_(not_yet, was_asked)))
     sessions = metadata.stored(session_ids)["session_id"].unique()
     return set(sessions.filter(pc.invert(_among(sessions, settled["session_id"]))).to_pylist())
 

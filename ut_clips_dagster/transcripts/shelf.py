@@ -12,7 +12,7 @@ import pandas as pd
 
 from ut_clips_dagster.archive.documents import SessionRecord
 from ut_clips_dagster.archive.records import ABSENT, SESSIONS, seal
-from ut_clips_dagster.archive.relisting import next_time
+from ut_clips_dagster.archive.relisting import begin_of, next_time
 from ut_clips_dagster.archive.side_documents import SideDocuments
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.storage.columns import as_rows
@@ -111,8 +111,8 @@ def stored_transcript(session_id: str, body: bytes, source: str, at: datetime) -
 
 
 def ask_again_at(record: SessionRecord, document: TranscriptDocument) -> datetime | None:
-    """When a transcript that is not there is asked for again: on the schedule of late clips; None: never."""
-    session, listing = record.session, record.clip_list
-    finished_at = session.finished_at or session.found_at if session else None
-    begin = finished_at or (listing.first_listed_at if listing else document.fetched_at)
-    return next_time(begin, document.fetched_at)
+    """When a transcript that is not there is asked for again: on the schedule of late clips; None: never.
+
+    Told from the documents alone, as rows are compared with it: whether they lie ahead, `is_due` asks.
+    """
+    return next_time(begin_of(record, document.fetched_at) or document.fetched_at, document.fetched_at)

@@ -42,7 +42,7 @@ CUT = Cut(time_start_ms=1000, time_end_ms=9000)
 
 @pytest.fixture
 def records(tmp_path: Path) -> SessionRecords:
-    return SessionRecords(LocalStore(tmp_path))
+    return SessionRecords(LocalStore(tmp_path), clock=lambda: AT + timedelta(days=1))
 
 
 def listing(at: datetime = AT) -> ClipListDocument:

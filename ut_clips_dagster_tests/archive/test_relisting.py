@@ -16,6 +16,7 @@ from ut_clips_dagster.results_api.models import Clip
 TEST = "00000000-0000-4000-8000-0000000000ff"
 SESSION = "00000000-0000-4000-8000-000000000001"
 FINISHED = datetime(2026, 1, 1, tzinfo=timezone.utc)
+NOW = FINISHED + timedelta(days=90)
 
 
 def clip(number: int) -> Clip:
@@ -48,11 +49,11 @@ def record(*listed: tuple[timedelta, int], finished_at: datetime | None = FINISH
 
 
 def test_a_session_listed_after_its_last_time_is_settled() -> None:
-    assert settled_sessions(all_clip_metadata([record((RELIST_AFTER[-1], 2))])) == {SESSION}
+    assert settled_sessions(all_clip_metadata([record((RELIST_AFTER[-1], 2))]), NOW) == {SESSION}
 
 
 def test_one_that_is_still_to_be_listed_again_is_not() -> None:
-    assert settled_sessions(all_clip_metadata([record((RELIST_AFTER[-1] - timedelta(seconds=1), 2))])) == set()
+    assert settled_sessions(all_clip_metadata([record((RELIST_AFTER[-1] - timedelta(seconds=1), 2))]), NOW) == set()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_one_that_is_still_to_be_listed_again_is_not() -> None:
     ids=["without rows", "without a known end"],
 )
 def test_where_the_rows_do_not_tell_the_documents_have_to(unknown: SessionRecord) -> None:
-    assert settled_sessions(all_clip_metadata([unknown])) == set()
+    assert settled_sessions(all_clip_metadata([unknown]), NOW) == set()
 
 
 @given(
@@ -71,8 +72,8 @@ def test_where_the_rows_do_not_tell_the_documents_have_to(unknown: SessionRecord
 )
 def test_the_rows_never_settle_what_the_documents_do_not(listings: list[tuple[timedelta, int]]) -> None:
     listed = record(*listings)
-    if settled_sessions(all_clip_metadata([listed])):
-        assert next_relist(listed) is None
+    if settled_sessions(all_clip_metadata([listed]), NOW):
+        assert next_relist(listed, NOW) is None
 
 
 @pytest.mark.parametrize("edge", [datetime.min, datetime(1970, 1, 1), datetime.max])  # noqa: DTZ001, DTZ901 - its zone follows
@@ -80,5 +81,5 @@ def test_an_end_at_the_edge_of_time_is_taken_for_when_the_session_was_found(edge
     """Year 1 and the beginning of Unix time stand for none, and nothing ended after it was found."""
     odd = record((timedelta(), 1), finished_at=edge.replace(tzinfo=timezone.utc))
 
-    assert next_relist(odd) == FINISHED + RELIST_AFTER[0]
-    assert settled_sessions(all_clip_metadata([odd])) == set()
+    assert next_relist(odd, NOW) == FINISHED + RELIST_AFTER[0]
+    assert settled_sessions(all_clip_metadata([odd]), NOW) == set()

@@ -13,7 +13,10 @@ from markdown_it import MarkdownIt
 
 from ut_clips_dagster.archive.documents import ClipListDocument, SessionRecord, merge_listing
 from ut_clips_dagster.archive.session_work import SessionResult
-from ut_clips_dagster.assets.event_metadata import MAX_CELL, MAX_TABLE_ROWS, event_metadata, table, unmarked
+from ut_clips_dagster.assets.event_metadata import MAX_CELL, MAX_NAME, MAX_TABLE_ROWS, event_metadata, table, unmarked
+from ut_clips_dagster.cli.runs import QUIET
+from ut_clips_dagster.definitions import follow_ons
+from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.results_api.models import Clip
 from ut_clips_dagster_tests.platform import ASSETS, TestPlatform
 
@@ -28,6 +31,7 @@ NAMES = [
     "\x1b[31m\u202e",
     "n" * 9000,
 ]
+VOICES = ["v" * 9000, "\u202e\u2066Ann"]
 HOSTILE = st.text(
     st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("![]()<>`\\|*_\n\x1b\u202e&#:/h"))
 )
@@ -89,9 +93,23 @@ def test_every_event_of_a_run_over_hostile_names_is_plain(platform: TestPlatform
         for name in NAMES:
             world.add_clip(session_id, name=name, description=name)
     platform.simulator.faults.add(f"picture_as_video:clip_uuid={world.clips(bad)[0].clip_uuid}")
+    voices = "".join(f"00:0{n}.000 --> 00:0{n}.900\n<v {voice}>yes\n\n" for n, voice in enumerate(VOICES))
+    world.set_transcript(well, f"WEBVTT\n\n{voices}".encode())
     keys = platform.add_partitions([well, bad, PICTURE])
 
     run = platform.run(keys[0], keys[-1])
+
+    made = [
+        platform.definitions.resolve_job_def(follow_on.job_name).execute_in_process(
+            instance=platform.instance, partition_key=well, run_config=QUIET
+        )
+        for follow_on in follow_ons(platform.settings)
+    ]
+    told = [value for one in (run, *made) for event in one.all_events for value in metadata_of(event).items()]
+    cells = [str(cell) for _, value in told for cell in cells_of(value)]
+    assert [cell for cell in cells if len(cell) > MAX_CELL or visible(cell, keep="") != cell] == []
+    assert {one_line(name, MAX_NAME) for name in NAMES} <= set(cells)
+    assert {one_line(voice, MAX_NAME) for voice in VOICES} <= set(cells)
 
     shown = [value for event in run.all_events for value in metadata_of(event).items()]
     assert len(shown) > 30
@@ -114,6 +132,12 @@ def test_names_stay_exact_in_the_table(platform: TestPlatform) -> None:
     platform.add_partitions([session_id])
     assert platform.run(session_id).success
     assert sorted(platform.archive.table().read([session_id])["clip_name"]) == sorted(NAMES)
+
+
+def cells_of(value: object) -> list[object]:
+    """All cells of a table."""
+    records = value.records if isinstance(value, TableMetadataValue) else []
+    return [cell for record in records for cell in record.data.values()]
 
 
 def metadata_of(event: Any) -> dict[str, Any]:

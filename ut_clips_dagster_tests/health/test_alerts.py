@@ -134,12 +134,12 @@ def test_a_failed_delivery_is_shown_and_tried_again_and_others_are_told_once(
 
         assert look(memory, 5, LOST, urls=urls) == ["alert URL 1 (json://)"]
         assert look(memory, 6, LOST, urls=urls) == ["alert URL 1 (json://)"]
-        (failing,) = memory.failing(urls)
+        (failing,) = memory.failing(urls, START)
         assert (failing.name, failing.since) == ("alert URL 1 (json://)", START + timedelta(minutes=5))
 
         broken.status = 200
         assert look(memory, 7, LOST, urls=urls) == []
-        assert memory.failing(urls) == []
+        assert memory.failing(urls, START) == []
         assert (len(broken.messages), len(receiver.messages)) == (1, 1)
 
     state = (tmp_path / "archive" / STATE).read_text()

@@ -22,6 +22,11 @@ def box(kind: bytes, content: bytes = b"isom\0\0\2\0", size: int | None = None) 
     return struct.pack(">I4s", 8 + len(content) if size is None else size, kind) + content
 
 
+def branded(*brands: str) -> list[bytes]:
+    """Files of these major brands, whose other brands are those of a video."""
+    return [box(b"ftyp", brand.encode() + b"\0\0\2\0isommp42") + box(b"moov", bytes(900)) for brand in brands]
+
+
 WEBM = bytes.fromhex("1a45dfa39f4286810142f7810142f2810442f381084282847765626d4287810442858102")
 MATROSKA = bytes.fromhex("1a45dfa3a34286810142f7810142f2810442f381084282886d6174726f736b61")
 VIDEOS = {
@@ -30,9 +35,15 @@ VIDEOS = {
     "old QuickTime": box(b"wide", b"") + box(b"mdat", bytes(range(256)) * 4),
     "index first": box(b"moov", bytes(900)),
     "fragment": box(b"styp", b"msdh\0\0\0\0msdhmsix") + box(b"sidx", bytes(36)) + box(b"moof", bytes(80)),
-    "free space first": box(b"free", bytes(20)) + box(b"ftyp"),
+    "free space first": box(b"free", bytes(20)) + box(b"ftyp") + box(b"moov"),
+    "the smallest": box(b"mdat", b"\0"),
+    "free space longer than what is looked at": box(b"free", bytes(900)) + box(b"mdat"),
     "more than 4 GiB of data first": struct.pack(">I4sQ", 1, b"mdat", 5 * 2**30) + bytes(500),
     "data to the end": box(b"mdat", bytes(500), size=0),
+    **{
+        brand: box(b"ftyp", brand.encode() + b"\0\0\0\0mif1heic") + box(b"moov", bytes(900))
+        for brand in ("iso5", "iso6", "mp41", "mp42", "avc1", "hvc1", "hev1", "dash", "MSNV", "3gp5", "M4V ")
+    },
     "WebM": WEBM + bytes(500),
     "Matroska": MATROSKA + bytes(500),
 }
@@ -46,9 +57,12 @@ OTHERS = {
     "data still in aws-chunked framing": [b"1000;chunk-signature=" + b"0" * 64 + b"\r\n" + VIDEOS["MP4"]],
     "a PNG picture": [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"],
     "a JPEG picture": [b"\xff\xd8\xff\xe0\0\x10JFIF"],
-    "a HEIC picture": [box(b"ftyp", b"heic\0\0\0\0mif1heic")],
-    "an AVIF picture": [box(b"ftyp", b"avif\0\0\0\0avifmif1")],
-    "an M4A sound file": [box(b"ftyp", b"M4A \0\0\2\0isom")],
+    "a HEIC picture": [*branded("heic", "heix", "heim", "hevc", "hevx"), box(b"free", b"") + branded("heic")[0]],
+    "a HEIF picture": branded("mif1", "mif2", "msf1", "avci", "avcs"),
+    "an AVIF picture": branded("avif", "avis"),
+    "a JPEG 2000 or JPEG XL picture": branded("jp2 ", "jpx ", "jxl "),
+    "a Canon raw picture": branded("crx "),
+    "an M4A sound file": branded("M4A ", "M4B ", "M4P ", "F4A ", "F4B "),
     "an MP3 sound file": [b"ID3\x04\0\0\0\0", b"\xff\xfb\x90\x44" + bytes(100)],
     "a WAV sound file": [b"RIFF\x24\0\0\0WAVEfmt "],
     "an Ogg file": [b"OggS\0\2" + bytes(50)],
@@ -63,6 +77,8 @@ OTHERS = {
         box(b"ftyp", bytes(9000)),  # no such long list of brands
         box(b"ftyp", size=4),
         box(b"mdat", size=7),
+        *(box(kind, b"") for kind in (b"free", b"wide", b"mdat", b"moov")),  # all that came, and nothing in it
+        box(b"ftyp") + box(b"free", bytes(80)) + box(b"mdat", b""),
         box(b"junk", bytes(900)),
         box(b"wide", b"") + box(b"junk", bytes(900)),
         b"\x1a\x45\xdf\xa3" + bytes(500),  # EBML of something else
@@ -104,7 +120,11 @@ def test_a_text_that_says_that_the_link_has_expired_asks_for_a_new_one() -> None
 
 def kinds() -> set[str]:
     """All that a message may say of a body: words of ours."""
-    return {kind for _, kind in content._MARKS} | set(content._RIFF.values()) | set(content._NO_VIDEO_BRANDS.values())
+    return (
+        {kind for _, kind in content._MARKS}
+        | set(content._RIFF.values())
+        | {kind for _, kind in content._NO_VIDEO_BRANDS}
+    )
 
 
 @given(st.binary(max_size=700), st.integers(1, 300))

@@ -20,7 +20,7 @@ from ut_clips_dagster.simulator import media_file
 Start = Callable[..., Any]
 FAST = urllib3.Timeout(connect=2, read=0.3)
 SIZE = 3_000_000
-VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x10free" + b"12345678"
+VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x10mdat" + b"12345678"
 
 
 def client(*, max_bytes: int = 10**7, **changes: Any) -> MediaClient:

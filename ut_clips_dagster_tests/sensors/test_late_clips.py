@@ -50,12 +50,12 @@ def test_a_session_is_due_at_each_time_of_the_schedule_and_then_never_again(plat
     at = FINISHED
     for _ in range(len(RELIST_AFTER)):
         listed(platform, session, at)
-        at = next_relist(platform.archive.records().read(session)) or FINISHED
+        at = next_relist(platform.archive.records().read(session), at) or FINISHED
         due.append(at - FINISHED)
     listed(platform, session, at)
 
     assert tuple(due) == RELIST_AFTER
-    assert next_relist(platform.archive.records().read(session)) is None
+    assert next_relist(platform.archive.records().read(session), at) is None
 
 
 def test_due_sessions_are_requested_up_to_a_share_of_the_budget(platform: TestPlatform) -> None:

@@ -59,6 +59,21 @@ def test_session_without_transcript_is_asked_again_on_the_schedule_of_late_clips
     assert lab.requests() == 7
 
 
+def test_one_that_was_absent_while_the_clock_was_ahead_is_asked_for_again(lab: Lab) -> None:
+    lab.simulator.world.set_transcript(lab.session_id, None)
+    lab.fetch(SOON + timedelta(days=365))
+    assert without_transcript(lab.metadata, lab.shelf.table, None, SOON) == {lab.session_id}
+
+    assert lab.fetch(SOON).asked
+    assert without_transcript(lab.metadata, lab.shelf.table, None, SOON) == set()
+    assert lab.requests() == 2
+
+    lab.simulator.world.set_transcript(lab.session_id, BODY)
+    lab.fetch(SOON + timedelta(days=365))
+    assert without_transcript(lab.metadata, lab.shelf.table, None, SOON) == set(), "it is stored"
+    assert not lab.fetch(SOON).asked
+
+
 def test_transcript_that_comes_late_is_kept_and_an_absent_one_never_replaces_it(lab: Lab) -> None:
     lab.simulator.world.set_transcript(lab.session_id, None)
     lab.fetch()
