@@ -15,6 +15,8 @@ from dotenv import load_dotenv
 
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG, home_path, opened
 from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.settings import Settings
+from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -43,6 +45,22 @@ def existing_instance() -> Iterator[DagsterInstance | None]:
             reason = getattr(error, "strerror", None) or str(error)
             raise SettingsError(f"The Dagster instance in {home} cannot be read: {reason}.") from None
         yield None if kind == "none" else stack.enter_context(opened(home))
+
+
+def check_not_unmounted(settings: Settings) -> None:
+    """Raise StorageError where the archive holds no table, and a Dagster instance that is here knows of one.
+
+    For commands that need no instance: one is opened, and Dagster imported, only where there is nothing to read.
+    """
+    table = MetadataTable.of_archive(settings.archive)
+    if table.open() is not None:
+        return
+    with existing_instance() as instance:
+        if instance:
+            from ut_clips_dagster.account import Account
+            from ut_clips_dagster.known_sessions import check_archive_is_there
+
+            check_archive_is_there(instance, table, Account.of(settings))
 
 
 def no_instance() -> str:

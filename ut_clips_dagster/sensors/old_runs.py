@@ -9,6 +9,7 @@ from ut_clips_dagster.account import Account
 from ut_clips_dagster.known_sessions import archiving_jobs
 from ut_clips_dagster.pruning import KEEP_DAYS, prune
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensors.outcomes import failing_visibly
 
 NAME = "old_runs"
 INTERVAL_S = 3600
@@ -42,6 +43,7 @@ def _sensor(
     name: str, description: str, status: DefaultSensorStatus, jobs: Sequence[str] | None = None
 ) -> SensorDefinition:
     @sensor(name=name, minimum_interval_seconds=INTERVAL_S, default_status=status, description=description)
+    @failing_visibly()
     def old_runs(context: SensorEvaluationContext) -> SkipReason:
         before = now_utc() - timedelta(days=KEEP_DAYS)
         return SkipReason(str(prune(context.instance, before, for_s=FOR_S, jobs=jobs)))
