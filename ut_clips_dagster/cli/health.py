@@ -22,6 +22,7 @@ from ut_clips_dagster.health.facts import Facts
 from ut_clips_dagster.health.findings import Finding, Limits, judge
 from ut_clips_dagster.health_facts import gather
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensor_names import sensors_of
 from ut_clips_dagster.settings import Settings, load_settings
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
@@ -50,7 +51,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
             instance, problem = None, str(error)
         exists = instance is not None
         home, account = home_path() if exists else None, Account.of(settings)
-        facts = gather(store, table, test_ids, instance, home, now_utc(), account)
+        facts = gather(store, table, test_ids, instance, home, now_utc(), account, sensors_of(settings))
     facts = replace(facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls))
     findings = judge(facts, limits)
     undelivered = send(memory, urls, findings, facts.archive, facts.now) if alert else []

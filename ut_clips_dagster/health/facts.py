@@ -23,6 +23,10 @@ class SensorFacts:
     error: str = ""
     discovers: bool = False
     """It is the one that reads the session lists."""
+    alerts: bool = False
+    """It is the one that sends alerts."""
+    may_be_off: bool = False
+    """A person may have reason to stop it: something else does its work."""
 
 
 @dataclass(frozen=True)

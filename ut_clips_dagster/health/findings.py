@@ -48,7 +48,8 @@ def judge(facts: Facts, limits: Limits) -> list[Finding]:
     found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *daemon, *discovery]
     if facts.instance and not daemon:
         for sensor in facts.instance.sensors:
-            if not (discovery and sensor.discovers and sensor.on):  # the tests say it better
+            told = (discovery and sensor.discovers) or (facts.undelivered and sensor.alerts)
+            if not (told and sensor.on):  # the tests, or the receivers, say it better
                 found += _sensor(sensor, facts.now, limits)
     if facts.instance:
         found += _sessions(facts.instance, facts.now, limits)
@@ -145,6 +146,8 @@ def _remedy(kind: str) -> str:
 
 
 def _sensor(sensor: SensorFacts, now: datetime, limits: Limits) -> Iterator[Finding]:
+    if not sensor.on and sensor.may_be_off:
+        return
     if not sensor.on:
         what = f"The sensor {sensor.name} is switched off."
         yield Finding(f"sensor:{sensor.name}:off", what, sensor.last_tick_at, "Switch it on in the UI (Automation).")

@@ -24,12 +24,13 @@ from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.run_queue import IN_FLIGHT
+from ut_clips_dagster.sensor_names import FOLLOW_INTERVAL_S
 from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import pieces, run_requests
 
 PRIORITY = -4
 """Behind new sessions (2), retries (1), rechecks and persons (0)."""
-INTERVAL_S = 30
+INTERVAL_S = FOLLOW_INTERVAL_S
 MAX_RUNS_WAITING = 5
 """With so many runs of its job queued or running, a sensor requests no more."""
 MAX_EVENTS_PER_TICK = 500

@@ -149,9 +149,10 @@ def test_a_sensor_that_is_off_fails_or_does_not_tick_is_a_finding(sensor: Sensor
         SensorFacts("late_clips", 600, failures=1, failing_since=ago(minutes=1), error="A restart."),
         SensorFacts("late_clips", 600, last_tick_at=ago(minutes=29)),
         SensorFacts("late_clips", 600),
+        SensorFacts("old_runs", 3600, on=False, may_be_off=True),
     ],
 )
-def test_a_sensor_that_failed_once_or_is_not_due_is_none(sensor: SensorFacts) -> None:
+def test_a_sensor_that_failed_once_is_not_due_or_may_be_off_is_none(sensor: SensorFacts) -> None:
     assert found(facts(instance=replace(WELL, sensors=[sensor]))) == {}
 
 
@@ -161,6 +162,15 @@ def test_new_sessions_that_fails_is_told_by_its_tests_and_not_twice() -> None:
 
     assert found(facts(unread("credentials", ago(hours=1)), instance=instance)).keys() == {"discovery:credentials"}
     assert found(facts(instance=instance)).keys() == {"sensor:new_sessions"}
+
+
+def test_alerts_that_cannot_be_delivered_are_told_by_their_receivers_and_not_twice() -> None:
+    failing = SensorFacts("health_alerts", 60, failures=5, error="cannot be delivered", alerts=True)
+    given = facts(instance=replace(WELL, sensors=[failing]))
+
+    undelivered = replace(given, undelivered=[Waiting("alert URL 1 (json://)", ago(hours=1))])
+    assert found(undelivered).keys() == {"alerts:alert URL 1 (json://)"}
+    assert found(given).keys() == {"sensor:health_alerts"}
 
 
 def test_sessions_given_up_and_what_waits_too_long() -> None:
