@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -32,6 +33,7 @@ from ut_clips_dagster.sensor_names import HEALTH_ALERTS, INTERVALS_S, NEW_SESSIO
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
+CONFIG = "dagster.yaml"
 MOST_TICKS = 200
 MOST_READ = 20
 """Documents read to find the session that waits longest: partitions are in the order in which they were found."""
@@ -62,10 +64,11 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         sensors: those that there are, see `sensors_of`; each is judged once it has ticked.
     """
     problem = instance_problem = ""
+    empty = False
     facts: InstanceFacts | None = None
     discoveries: Mapping[str, DiscoveryDocument | None] = {}
     try:
-        check_readable(store, table)
+        empty = is_empty(store, table)
         if instance:
             check_archive_is_there(instance, table, account)
         discoveries = discoveries_of(Discoveries(store), test_ids)
@@ -80,18 +83,33 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         now=now,
         archive=store.uri,
         archive_problem=problem,
+        archive_is_empty=empty and not problem,
         discoveries=discoveries,
         home=str(home or ""),
+        begun_at=_begun_at(home),
         instance=facts,
         instance_problem=instance_problem,
         spaces=spaces(store.uri, home),
     )
 
 
-def check_readable(store: Store, table: MetadataTable) -> None:
-    """Raise StorageError unless documents can be listed and the table's rows be read."""
-    next(iter(store.walk(DOCUMENTS)), None)
+def is_empty(store: Store, table: MetadataTable) -> bool:
+    """Whether there is neither a document nor a table.
+
+    Raises:
+        StorageError: its directory is not there, documents cannot be listed, or the table's rows not be read.
+    """
+    if "://" not in store.uri and not Path(store.uri).exists():
+        raise StorageError(f"The archive {store.uri} is not there. Is it mounted, and does UT_CLIPS_ARCHIVE name it?")
+    documented = next(iter(store.walk(DOCUMENTS)), None) is not None
     table.unfinished()
+    return not documented and table.open() is None
+
+
+def _begun_at(home: Path | None) -> datetime | None:
+    with suppress(OSError):
+        return datetime.fromtimestamp((home / CONFIG).stat().st_mtime, timezone.utc) if home else None
+    return None
 
 
 def spaces(archive: str, home: Path | None) -> list[Space]:

@@ -14,7 +14,7 @@ import typer
 from ut_clips_dagster.account import Account
 from ut_clips_dagster.archive.wording import counted, duration
 from ut_clips_dagster.cli.console import say
-from ut_clips_dagster.cli.platform import home_path, store_of
+from ut_clips_dagster.cli.platform import home_path, missing_home, store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.health.delivery import AlertMemory, check_urls, send
@@ -50,6 +50,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         except SettingsError as error:  # a database that is down is a finding, and has to be told
             instance, problem = None, str(error)
         exists = instance is not None
+        problem = problem or ("" if exists else missing_home())
         home, account = home_path() if exists else None, Account.of(settings)
         facts = gather(store, table, test_ids, instance, home, now_utc(), account, sensors_of(settings))
     facts = replace(facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls))

@@ -69,10 +69,14 @@ class Facts:
     archive: str
     archive_problem: str = ""
     """Why the archive cannot be read."""
+    archive_is_empty: bool = False
+    """It holds neither a table nor a session's document."""
     discoveries: Mapping[str, DiscoveryDocument | None] = field(default_factory=dict)
     """By test; None for a test that was never asked."""
     home: str = ""
     """DAGSTER_HOME."""
+    begun_at: datetime | None = None
+    """When its configuration was put there: by the code server as it starts, or by the first command."""
     instance: InstanceFacts | None = None
     """None where there is no Dagster instance, or it cannot be read."""
     instance_problem: str = ""

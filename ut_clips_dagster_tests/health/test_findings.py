@@ -104,6 +104,23 @@ def test_a_test_that_was_never_asked_is_a_finding_once_others_were_for_long() ->
     assert OTHER in found(old)["discovery:silent"].what
 
 
+@pytest.mark.parametrize("discoveries", [{}, {TEST: None}])
+def test_an_archive_in_which_nothing_was_ever_read_is_not_well_unless_a_daemon_has_just_begun(
+    discoveries: dict[str, None],
+) -> None:
+    empty = facts(archive_is_empty=True, discoveries=discoveries, begun_at=ago(minutes=1))
+    no_daemon = InstanceFacts({"SENSOR": None}, WELL.sensors)
+
+    assert found(empty) == {}
+    for given in (
+        replace(empty, begun_at=ago(minutes=61)),
+        replace(empty, begun_at=None),
+        replace(empty, instance=no_daemon),
+        replace(empty, instance=None),
+    ):
+        assert found(given).keys() == {"discovery:silent"}
+
+
 def test_a_dead_daemon_is_one_finding_and_not_one_for_all_that_follows_from_it() -> None:
     sensors = [SensorFacts("new_sessions", 300, last_tick_at=ago(hours=9), discovers=True)]
     dead = InstanceFacts({"SENSOR": ago(hours=9), "BACKFILL": ago(hours=9)}, sensors)
