@@ -20,6 +20,7 @@ from ut_clips_dagster.assets.specs import IO_MANAGER
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.run_queue import FOLLOW_ON_TAG
+from ut_clips_dagster.sensor_names import sensors_of
 from ut_clips_dagster.sensors import (
     follow_on_sensor,
     health_alerts_sensor,
@@ -117,7 +118,11 @@ def definitions_of(account: Account, settings: Settings, results_api: ResultsApi
         for f in following
     ]
     archive = archive_resource(settings)
-    alerts = [health_alerts_sensor(settings.alert_urls, settings.test_ids, account)] if settings.alert_urls else []
+    alerts = (
+        [health_alerts_sensor(settings.alert_urls, settings.test_ids, sensors_of(settings), account)]
+        if settings.alert_urls
+        else []
+    )
     resources = {
         RESULTS_API: results_api,
         CLIP_POLLING: ClipPollingResource(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -28,12 +30,11 @@ from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.health.facts import Facts, InstanceFacts, SensorFacts, Space, Waiting
 from ut_clips_dagster.known_sessions import check_archive_is_there, is_of, sessions_in_flight, unfinished_sessions
 from ut_clips_dagster.run_queue import IN_FLIGHT
+from ut_clips_dagster.sensor_names import HEALTH_ALERTS, INTERVALS_S, NEW_SESSIONS, OLD_RUNS, UNFINISHED_SESSIONS
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
-DISCOVERY = "new_sessions"
-SENSORS = {DISCOVERY: 300.0, "unfinished_sessions": 60.0, "late_clips": 600.0}
-"""Our sensors, each with its interval until the instance tells it."""
+CONFIG = "dagster.yaml"
 MOST_TICKS = 200
 MOST_READ = 20
 """Documents read to find the session that waits longest: partitions are in the order in which they were found."""
@@ -49,6 +50,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
     home: Path | None,
     now: datetime,
     account: Account = DEFAULT,
+    sensors: Mapping[str, float] = INTERVALS_S,
 ) -> Facts:
     """All facts; what cannot be read is one of them.
 
@@ -60,12 +62,14 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         home: DAGSTER_HOME, for its free space.
         now: the present moment.
         account: whose sensors and partitions.
+        sensors: those that there are, see `sensors_of`; each is judged once it has ticked.
     """
     problem = instance_problem = ""
+    empty = False
     facts: InstanceFacts | None = None
     discoveries: Mapping[str, DiscoveryDocument | None] = {}
     try:
-        check_readable(store, table)
+        empty = is_empty(store, table)
         if instance:
             check_archive_is_there(instance, table, account)
         discoveries = discoveries_of(Discoveries(store), test_ids, now)
@@ -73,25 +77,40 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         problem = str(error)
     if instance:
         try:
-            facts = instance_facts(instance, None if problem else table, SessionRecords(store), account)
+            facts = instance_facts(instance, None if problem else table, SessionRecords(store), account, sensors)
         except Exception as error:  # noqa: BLE001 - a database of any kind, that fails in its own way
             instance_problem = f"The Dagster instance cannot be read: {str(error).splitlines()[0][:200]}"
     return Facts(
         now=now,
         archive=store.uri,
         archive_problem=problem,
+        archive_is_empty=empty and not problem,
         discoveries=discoveries,
         home=str(home or ""),
+        begun_at=_begun_at(home),
         instance=facts,
         instance_problem=instance_problem,
         spaces=spaces(store.uri, home),
     )
 
 
-def check_readable(store: Store, table: MetadataTable) -> None:
-    """Raise StorageError unless documents can be listed and the table's rows be read."""
-    next(iter(store.walk(DOCUMENTS)), None)
+def is_empty(store: Store, table: MetadataTable) -> bool:
+    """Whether there is neither a document nor a table.
+
+    Raises:
+        StorageError: its directory is not there, documents cannot be listed, or the table's rows not be read.
+    """
+    if "://" not in store.uri and not Path(store.uri).exists():
+        raise StorageError(f"The archive {store.uri} is not there. Is it mounted, and does UT_CLIPS_ARCHIVE name it?")
+    documented = next(iter(store.walk(DOCUMENTS)), None) is not None
     table.unfinished()
+    return not documented and table.open() is None
+
+
+def _begun_at(home: Path | None) -> datetime | None:
+    with suppress(OSError):
+        return datetime.fromtimestamp((home / CONFIG).stat().st_mtime, timezone.utc) if home else None
+    return None
 
 
 def spaces(archive: str, home: Path | None) -> list[Space]:
@@ -108,13 +127,17 @@ def spaces(archive: str, home: Path | None) -> list[Space]:
 
 
 def instance_facts(
-    instance: DagsterInstance, table: MetadataTable | None, records: SessionRecords, account: Account = DEFAULT
+    instance: DagsterInstance,
+    table: MetadataTable | None,
+    records: SessionRecords,
+    account: Account = DEFAULT,
+    sensors: Mapping[str, float] = INTERVALS_S,
 ) -> InstanceFacts:
     """What the instance says; of sessions nothing when the table cannot be read."""
     order = instance.get_dynamic_partitions(account.partitions)
     unfinished = unfinished_sessions(instance, table, order, account) if table else []
     in_flight = sessions_in_flight(instance, order, account=account) if unfinished else set()
-    states = sensor_states(instance, account)
+    states = sensor_states(instance, account, sensors)
     queued = instance.get_run_records(
         RunsFilter(statuses=[DagsterRunStatus.QUEUED]), limit=None if account.name else 1, ascending=True
     )
@@ -125,20 +148,24 @@ def instance_facts(
             kind: datetime.fromtimestamp(beats[kind].timestamp, timezone.utc) if kind in beats else None
             for kind in instance.get_required_daemon_types()
         },
-        sensors=[_sensor(instance, name, states.get(name), account) for name in SENSORS],
-        given_up=_given_up(states.get("unfinished_sessions"), set(unfinished) - in_flight),
+        sensors=[
+            _sensor(instance, name, interval_s, states.get(name), account) for name, interval_s in sensors.items()
+        ],
+        given_up=_given_up(states.get(UNFINISHED_SESSIONS), set(unfinished) - in_flight),
         oldest_queued_run=Waiting(queued[0].dagster_run.run_id, _utc(queued[0].create_timestamp)) if queued else None,
         oldest_unfinished=_longest_waiting(unfinished, records),
         runs_in_flight=_runs_in_flight(instance, account),
     )
 
 
-def sensor_states(instance: DagsterInstance, account: Account = DEFAULT) -> dict[str, InstigatorState]:
-    """The state of each of our sensors, by its name in the unnamed account.
+def sensor_states(
+    instance: DagsterInstance, account: Account = DEFAULT, sensors: Iterable[str] = INTERVALS_S
+) -> dict[str, InstigatorState]:
+    """The state of each of these sensors, by its name in the unnamed account.
 
     Where several locations had one of that name, it is the one that ticked last.
     """
-    names = {account.named(name): name for name in SENSORS}
+    names = {account.named(name): name for name in sensors}
     ours = [s for s in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR) if s.name in names]
     by_time = sorted(ours, key=lambda state: _data(state).last_tick_timestamp or 0.0)
     return {names[state.name]: state for state in by_time}
@@ -163,16 +190,25 @@ def _runs_in_flight(instance: DagsterInstance, account: Account) -> int:
     return sum(is_of(run, account) for run in instance.get_runs(in_flight))
 
 
-def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None, account: Account) -> SensorFacts:
+def _sensor(
+    instance: DagsterInstance, name: str, interval_s: float, state: InstigatorState | None, account: Account
+) -> SensorFacts:
+    facts = SensorFacts(
+        account.named(name),
+        interval_s,
+        discovers=name == NEW_SESSIONS,
+        alerts=name == HEALTH_ALERTS,
+        may_be_off=name == OLD_RUNS,
+    )
     if state is None:
-        return SensorFacts(account.named(name), SENSORS[name], discovers=name == DISCOVERY)
+        return facts
     data = _data(state)
     last = next((tick for tick in _ticks(instance, state, 2) if tick.status != TickStatus.STARTED), None)
     failures = max(1, last.tick_data.consecutive_failure_count) if last and last.status == TickStatus.FAILURE else 0
     failed = _ticks(instance, state, min(failures, MOST_TICKS)) if failures else []
-    return SensorFacts(
-        account.named(name),
-        interval_s=float(data.min_interval or SENSORS[name]),
+    return replace(
+        facts,
+        interval_s=float(data.min_interval or interval_s),
         on=state.status != InstigatorStatus.STOPPED,
         last_tick_at=datetime.fromtimestamp(data.last_tick_timestamp, timezone.utc)
         if data.last_tick_timestamp
@@ -180,7 +216,6 @@ def _sensor(instance: DagsterInstance, name: str, state: InstigatorState | None,
         failures=failures,
         failing_since=datetime.fromtimestamp(failed[-1].timestamp, timezone.utc) if failed else None,
         error=message_of(last.error) if last and failures else "",
-        discovers=name == DISCOVERY,
     )
 
 

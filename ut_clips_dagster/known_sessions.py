@@ -44,9 +44,10 @@ UNSUCCESSFUL = [*IN_FLIGHT, DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE]
 def check_archive_is_there(instance: DagsterInstance, table: MetadataTable, account: Account = DEFAULT) -> None:
     """Raise StorageError when Dagster has recorded rows and there is no table: a disk that is not mounted looks so.
 
-    Without it sessions would be found, and their clips stored, below the empty mount point.
+    Without it sessions would be found, and their clips stored, below the empty mount point; from then on there is a
+    table. So everything that asks or writes looks first.
     """
-    if table.files() is None and instance.fetch_materializations(account.key(CLIP_METADATA), 1).records:
+    if table.open() is None and instance.fetch_materializations(account.key(CLIP_METADATA), 1).records:
         root = table.uri.removesuffix(f"/{TABLE}")
         raise StorageError(
             f"The archive {root} holds no table, but Dagster has recorded sessions in it. Is it mounted, and does "

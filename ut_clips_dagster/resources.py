@@ -17,8 +17,9 @@ from ut_clips_dagster.archive.pipeline import ArchivePipeline
 from ut_clips_dagster.archive.poller import Batch, ClipPoller, LinkIssued
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.archive.scheduler import PollingPolicy
-from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.errors import ClipsError, SettingsError
 from ut_clips_dagster.hosts import is_loopback_host
+from ut_clips_dagster.known_sessions import check_archive_is_there
 from ut_clips_dagster.results_api.client import QUICK_GIVE_UP_AFTER_S, QUICK_TIMEOUT, TIMEOUT, ResultsApi
 from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.results_api.pacing import Pacer
@@ -38,7 +39,10 @@ from ut_clips_dagster.storage.store import Store
 
 
 class ResourceSettingsError(SettingsError, DagsterError):
-    """Settings are wrong. A DagsterError, so that Dagster shows this message first, and not one of its own."""
+    """Settings, or what they name, are wrong.
+
+    A DagsterError, so that Dagster shows this message first, and not one of its own.
+    """
 
 
 _KEPT: dict[str, str] = {}
@@ -154,12 +158,17 @@ class ArchiveResource(ConfigurableResource[None]):
         return Account(self.account_name, tuple(self.key_prefix))
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
-        """Fail before anything starts where runs would not share the archive."""
+        """Fail before anything starts where runs would not share the archive, and a run where it is not mounted.
+
+        Such a run says nothing of any session, and costs none a retry. Sensors say it in their own ticks.
+        """
         if context.instance is None:
             return
         try:
             self.check(context.instance)
-        except SettingsError as error:
+            if context.run:
+                check_archive_is_there(context.instance, self.table(), self.account)
+        except ClipsError as error:
             raise ResourceSettingsError(str(error)) from None
 
     def check(self, instance: DagsterInstance) -> None:

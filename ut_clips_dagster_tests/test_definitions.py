@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 from dagster import DefaultSensorStatus, Definitions, in_process_executor
+from pydantic import SecretStr
 
 import ut_clips_dagster
+from ut_clips_dagster.account import Account
 from ut_clips_dagster.assets import clip_assets
 from ut_clips_dagster.definitions import build_definitions, defs, follow_ons
+from ut_clips_dagster.sensor_names import sensors_of
 from ut_clips_dagster.settings import placeholder_settings
 
 ARCHIVE = {"clip_list", "clip_urls", "clip_files", "clip_metadata"}
@@ -58,6 +62,22 @@ def test_all_sensors_are_on_by_default_and_new_sessions_ticks_as_often_as_it_is_
     assert sensors.keys() == {"new_sessions", "unfinished_sessions", "late_clips", "old_runs", *follow}
     assert {getattr(s, "default_status", None) for s in sensors.values()} == {DefaultSensorStatus.RUNNING}
     assert getattr(sensors["new_sessions"], "minimum_interval_seconds", None) == 17
+
+
+@pytest.mark.parametrize("account", ["", "acme"])
+@pytest.mark.parametrize("transcripts", [True, False])
+@pytest.mark.parametrize(("dataset", "urls"), [("", ()), ("project.dataset", (SecretStr("json://127.0.0.1"),))])
+def test_health_knows_every_sensor_and_how_often_it_ticks(
+    account: str, transcripts: bool, dataset: str, urls: tuple[SecretStr, ...]
+) -> None:
+    changes = {"account": account, "transcripts": transcripts, "bigquery_dataset": dataset, "alert_urls": urls}
+    settings = placeholder_settings().model_copy(update={**changes, "discovery_interval_s": 17})
+
+    sensors = {s.name: getattr(s, "minimum_interval_seconds", 0) for s in build_definitions(settings).sensors or ()}
+
+    named = Account.of(settings).named
+    ours = {named(name) if name != "old_runs" else name: s for name, s in sensors_of(settings).items()}
+    assert sensors == ours
 
 
 def test_what_follows_on_the_clips_has_jobs_and_a_pool_of_its_own_and_never_more_than_the_run_slots_allow() -> None:

@@ -39,6 +39,7 @@ from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, materialized_sessions, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.sensor_names import FOLLOW
 
 BACKFILL = BackfillPolicy.multi_run(100)
 """A run costs seconds whatever it holds (docs/scale.md); a session of it some tenths of one."""
@@ -108,7 +109,7 @@ class FollowOn:
     @property
     def sensor_name(self) -> str:
         """The sensor that requests its runs."""
-        return self.account.named(f"follow_{'_'.join(self._path)}")
+        return self.account.named(f"{FOLLOW}{'_'.join(self._path)}")
 
     @property
     def _path(self) -> Sequence[str]:

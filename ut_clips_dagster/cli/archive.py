@@ -26,6 +26,7 @@ from ut_clips_dagster.errors import (
     StorageError,
 )
 from ut_clips_dagster.known_sessions import (
+    check_archive_is_there,
     no_sessions,
     sessions_of_unsuccessful_runs,
     told_as_no_session,
@@ -51,6 +52,7 @@ def archive_once(only: Sequence[str]) -> bool:
     """
     named = [_session_id(text) for text in only]
     platform = open_platform()
+    check_archive_is_there(platform.instance, platform.archive.table(), platform.account)
     platform.archive.store().check_writable()
     end_gone_runs(platform.instance)
     known = set(platform.instance.get_dynamic_partitions(platform.account.partitions))

@@ -13,6 +13,7 @@ from ut_clips_dagster.cli.console import say
 from ut_clips_dagster.cli.platform import Platform, open_platform
 from ut_clips_dagster.errors import ApiUnavailableError, BudgetExhaustedError, ClipsError
 from ut_clips_dagster.health.delivery import check_urls
+from ut_clips_dagster.known_sessions import check_archive_is_there
 from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.storage.metadata_table import SCHEMA, MetadataTable, as_clip_metadata
 from ut_clips_dagster.storage.session_table import SessionTable
@@ -63,8 +64,8 @@ def check_settings() -> bool:
     tell("Settings", "ok", f"complete, {counted(len(platform.settings.test_ids), 'test')}")
     with platform.instance as instance:
         tell("DAGSTER_HOME", "ok", str(instance.root_directory))
-    used = _check_api(platform, checks)
-    _check_archive(platform, checks)
+        used = _check_api(platform, checks)
+        _check_archive(platform, checks)
     if platform.settings.alert_urls:
         urls = [url.get_secret_value() for url in platform.settings.alert_urls]
         checks.try_("UT_CLIPS_ALERT_URLS", lambda: _urls(urls))
@@ -113,6 +114,7 @@ def _check_archive(platform: Platform, checks: Checks) -> None:
 
     def write() -> str:
         store = platform.archive.store()
+        check_archive_is_there(platform.instance, platform.archive.table(), platform.account)
         store.check_writable()
         stores.append(store)
         return store.uri

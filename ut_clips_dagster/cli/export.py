@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.cli.platform import expanded, store_of
+from ut_clips_dagster.cli.read_only import check_not_unmounted
 from ut_clips_dagster.cli.sql_engine import connected
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.export.report import MB, Order, Report
@@ -32,7 +33,9 @@ def export_clips(target: str, kind: str, *, where: str, link: bool, shard_mb: in
     if "://" in target:
         raise SettingsError(f"{target} is no directory: export into one, and upload it with a tool of the bucket's.")
     order = Order(expanded("TARGET", target).absolute(), where, link, shard_mb * MB)
-    store = store_of(load_settings(api=False).archive)
+    settings = load_settings(api=False)
+    check_not_unmounted(settings)  # else what was exported would be taken out
+    store = store_of(settings.archive)
     with connected(store.uri, selecting(where)) as connection, _shown() as begin:
         report = export(connection, store, kind, order, begin)
     _tell(report, order)

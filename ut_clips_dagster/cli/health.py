@@ -14,7 +14,7 @@ import typer
 from ut_clips_dagster.account import Account
 from ut_clips_dagster.archive.wording import counted, duration
 from ut_clips_dagster.cli.console import say
-from ut_clips_dagster.cli.platform import home_path, store_of
+from ut_clips_dagster.cli.platform import home_path, missing_home, store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.health.delivery import AlertMemory, check_urls, send
@@ -22,6 +22,7 @@ from ut_clips_dagster.health.facts import Facts
 from ut_clips_dagster.health.findings import Finding, Limits, judge
 from ut_clips_dagster.health_facts import gather
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensor_names import sensors_of
 from ut_clips_dagster.settings import Settings, load_settings
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
@@ -49,8 +50,9 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         except SettingsError as error:  # a database that is down is a finding, and has to be told
             instance, problem = None, str(error)
         exists = instance is not None
+        problem = problem or ("" if exists else missing_home())
         home, account = home_path() if exists else None, Account.of(settings)
-        facts = gather(store, table, test_ids, instance, home, now_utc(), account)
+        facts = gather(store, table, test_ids, instance, home, now_utc(), account, sensors_of(settings))
     facts = replace(
         facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls, facts.now)
     )

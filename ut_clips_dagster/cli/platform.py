@@ -121,6 +121,14 @@ def home_path() -> Path:
     return expanded("DAGSTER_HOME", os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).absolute()
 
 
+def missing_home() -> str:
+    """What is wrong where DAGSTER_HOME names no directory; nothing where it is not set: there need be no instance."""
+    home = home_path()
+    if not os.environ.get("DAGSTER_HOME") or home.is_dir():
+        return ""
+    return f"DAGSTER_HOME {home} is {'no directory' if home.exists() else 'not there'}. Is it mounted, and is it meant?"
+
+
 def dagster_home() -> Path:
     """DAGSTER_HOME, or .dagster/ here, with the instance's configuration we ship."""
     home = home_path()

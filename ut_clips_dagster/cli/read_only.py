@@ -11,9 +11,12 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from ut_clips_dagster.cli.platform import INSTANCE_CONFIG, home_path, opened
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.settings import check_text, load_env_file
+from ut_clips_dagster.settings import Settings, check_text, load_env_file
+from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -38,10 +41,26 @@ def existing_instance() -> Iterator[DagsterInstance | None]:
             kind = _kind(home)
             if kind == "unwritable":
                 home = _snapshot(home, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ut_clips_"))))
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+        except (OSError, ValueError, yaml.YAMLError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
             raise SettingsError(f"The Dagster instance in {home} cannot be read: {reason}.") from None
         yield None if kind == "none" else stack.enter_context(opened(home))
+
+
+def check_not_unmounted(settings: Settings) -> None:
+    """Raise StorageError where the archive holds no table, and a Dagster instance that is here knows of one.
+
+    For commands that need no instance: one is opened, and Dagster imported, only where there is nothing to read.
+    """
+    table = MetadataTable.of_archive(settings.archive)
+    if table.open() is not None:
+        return
+    with existing_instance() as instance:
+        if instance:
+            from ut_clips_dagster.account import Account
+            from ut_clips_dagster.known_sessions import check_archive_is_there
+
+            check_archive_is_there(instance, table, Account.of(settings))
 
 
 def no_instance() -> str:
@@ -55,9 +74,14 @@ def no_instance() -> str:
 def _kind(home: Path) -> str:
     config = home / INSTANCE_CONFIG.name
     check_text(config)
-    if config.exists() and _STORAGE.search(config.read_text(encoding="utf-8")):
-        return "configured"  # PostgreSQL, or SQLite elsewhere: rights are the database's matter
+    if config.exists():
+        text = config.read_text(encoding="utf-8")
+        yaml.safe_load(text)
+        if _STORAGE.search(text):
+            return "configured"  # PostgreSQL, or SQLite elsewhere: rights are the database's matter
     files = [home / name for name in DATABASES]
+    if empty := [path.name for path in files if path.exists() and not path.stat().st_size]:
+        raise ValueError(f"{empty[0]} is empty")  # SQLite takes it for a new database, and Dagster for one without runs
     if not files[0].exists():
         return "none"
     return "writable" if all(os.access(path, os.W_OK) for p in files for path in (p, p.parent)) else "unwritable"

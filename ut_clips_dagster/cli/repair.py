@@ -13,7 +13,7 @@ from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import errors, say
 from ut_clips_dagster.cli.platform import archive_settings
-from ut_clips_dagster.cli.verify import documented_sessions
+from ut_clips_dagster.cli.verify import check_mounted, documented_sessions
 from ut_clips_dagster.errors import SettingsError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid, parse_uuid
@@ -32,6 +32,7 @@ def repair_sessions(session_ids: list[str]) -> bool:
     """
     named = [_session_id(text) for text in session_ids]
     archive = archive_settings()
+    check_mounted(archive)
     store = archive.store()
     store.check_writable()
     records, beside = archive.records(), companions(archive)

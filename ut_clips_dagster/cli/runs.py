@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dagster import DagsterEvent
+from dagster._core.events import JobFailureData
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster_shared.error import SerializableErrorInfo
 
 from ut_clips_dagster.account import ARCHIVE_JOB
 from ut_clips_dagster.cli.console import signals_kept
@@ -33,23 +36,29 @@ def run_job(platform: Platform, job: str, piece: Sequence[str]) -> list[str]:
             raise_on_error=False,
             run_config=QUIET,
         )
-        failures = [event for event in run.all_events if event.is_step_failure]
+        failed = [event for event in run.all_events if event.is_failure]  # a run that could not begin has no step's
+        failures = [event for event in failed if event.is_step_failure] or failed
         if ending() or any(_is_an_interrupt(event) for event in failures):
             raise KeyboardInterrupt
     return [_reason(event) for event in failures]
 
 
 def _is_an_interrupt(event: DagsterEvent) -> bool:
-    error = event.step_failure_data.error
+    error = _error(event)
     return error is not None and error.cls_name in INTERRUPTS
 
 
 def _reason(event: DagsterEvent) -> str:
     """Our own failure names every session; of anything else, the error that it was."""
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
+    data = event.event_specific_data
+    if isinstance(data, StepFailureData) and data.user_failure_data and data.user_failure_data.description:
         return data.user_failure_data.description
-    error = data.error
+    error = _error(event)
     while error and error.cause:
         error = error.cause
     return error.message.strip() if error else "The run failed; see the Dagster UI."
+
+
+def _error(event: DagsterEvent) -> SerializableErrorInfo | None:
+    data = event.event_specific_data
+    return data.error if isinstance(data, StepFailureData | JobFailureData) else None

@@ -6,6 +6,7 @@ import duckdb
 from rich.table import Table
 
 from ut_clips_dagster.cli.console import cell, console
+from ut_clips_dagster.cli.read_only import check_not_unmounted
 from ut_clips_dagster.cli.sql_engine import connected
 from ut_clips_dagster.cli.sql_output import print_csv, print_json, print_table
 from ut_clips_dagster.cli.sql_questions import QUESTIONS
@@ -25,7 +26,9 @@ def run_sql(query: str | None, output: str, as_of: str | None = None) -> None:
     if not query:
         raise SettingsError("Give a select statement, or the name of a question: `ut-clips sql --list` shows them.")
     sql = QUESTIONS[query].sql if query in QUESTIONS else query
-    root = load_settings(api=False).archive  # not the resource: Dagster takes seconds
+    settings = load_settings(api=False)
+    check_not_unmounted(settings)
+    root = settings.archive  # not the resource: Dagster takes seconds
     when = None if as_of is None else AsOf.parse(as_of)
     with connected(root, sql, when) as connection:
         try:

@@ -17,9 +17,10 @@ from ut_clips_dagster.archive.discovery import Discoveries, DiscoveryDocument
 from ut_clips_dagster.archive.plan import History, Plan, learn, plan
 from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import cell, console, say
-from ut_clips_dagster.cli.platform import store_of
+from ut_clips_dagster.cli.platform import missing_home, store_of
 from ut_clips_dagster.cli.read_only import existing_instance, no_instance
 from ut_clips_dagster.cli.unfinished import UnfinishedSession, explain, sessions_of_archive, sessions_of_instance
+from ut_clips_dagster.errors import SettingsError
 from ut_clips_dagster.health_facts import discoveries_of
 from ut_clips_dagster.known_sessions import QueueProgress, queue_progress, told_as_no_session
 from ut_clips_dagster.results_api.models import now_utc
@@ -134,7 +135,11 @@ def transcripts_ahead(table: MetadataTable, unfinished: Sequence[str]) -> int:
 
 
 def print_status(*, as_json: bool) -> bool:
-    """Print the status as tables, or as one JSON object; True when no session is unfinished."""
+    """Print the status as tables, or as one JSON object; True when no session is unfinished.
+
+    Raises:
+        ClipsError: the archive or the instance cannot be read; where DAGSTER_HOME is not there, once all is printed.
+    """
     settings = load_settings(api=False)  # first: a wrong setting is told before Dagster is opened
     root = settings.archive
     with existing_instance() as instance:
@@ -143,6 +148,8 @@ def print_status(*, as_json: bool) -> bool:
         typer.echo(json.dumps(asdict(status), indent=1))
     else:
         _print(status)
+    if not status.dagster and (problem := missing_home()):
+        raise SettingsError(problem)
     return not status.unfinished
 
 

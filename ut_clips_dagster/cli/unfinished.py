@@ -25,6 +25,7 @@ from ut_clips_dagster.known_sessions import (
     unfinished_sessions,
 )
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.sensor_names import UNFINISHED_SESSIONS
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
@@ -168,7 +169,7 @@ def reasons_of(instance: DagsterInstance, session_ids: Sequence[str], account: A
 
 def tries_of(instance: DagsterInstance, account: Account = DEFAULT) -> Mapping[str, Tries] | None:
     """How often each unfinished session was tried again; None where the sensor never ran."""
-    cursor = cursor_of(sensor_states(instance, account).get("unfinished_sessions"))
+    cursor = cursor_of(sensor_states(instance, account).get(UNFINISHED_SESSIONS))
     if not cursor:
         return None
     from ut_clips_dagster.sensors.unfinished_sessions import Cursor  # and the clients of the cloud: seconds

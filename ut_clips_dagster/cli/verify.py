@@ -15,9 +15,11 @@ from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import cell, console, say
 from ut_clips_dagster.cli.platform import archive_settings
+from ut_clips_dagster.cli.read_only import check_not_unmounted
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid
+from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.storage.session_table import SessionTable
 
 MAX_NOTED = 5
@@ -38,6 +40,7 @@ class Findings:
 def verify_archive(*, read_data: bool) -> bool:
     """Print every difference with the command that repairs it; True when there is none."""
     archive = archive_settings()
+    check_mounted(archive)
     with console.status("Verifying the archive"):
         found = verify(archive, read_data=read_data)
     _print_unrecorded(found.unrecorded)
@@ -54,6 +57,12 @@ def verify_archive(*, read_data: bool) -> bool:
     for command in dict.fromkeys(d.repair for d in found.differences):
         say(f"  {command}")
     return False
+
+
+def check_mounted(archive: ArchiveResource) -> None:
+    """Raise StorageError where nothing is there and should be; a table that is lost beside its documents is mended."""
+    if next(iter(archive.store().walk(SESSIONS)), None) is None:
+        check_not_unmounted(load_settings(api=False))
 
 
 def verify(archive: ArchiveResource, *, read_data: bool) -> Findings:

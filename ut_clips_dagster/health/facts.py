@@ -23,6 +23,10 @@ class SensorFacts:
     error: str = ""
     discovers: bool = False
     """It is the one that reads the session lists."""
+    alerts: bool = False
+    """It is the one that sends alerts."""
+    may_be_off: bool = False
+    """A person may have reason to stop it: something else does its work."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,14 @@ class Facts:
     archive: str
     archive_problem: str = ""
     """Why the archive cannot be read."""
+    archive_is_empty: bool = False
+    """It holds neither a table nor a session's document."""
     discoveries: Mapping[str, DiscoveryDocument | None] = field(default_factory=dict)
     """By test; None for a test that was never asked."""
     home: str = ""
     """DAGSTER_HOME."""
+    begun_at: datetime | None = None
+    """When its configuration was put there: by the code server as it starts, or by the first command."""
     instance: InstanceFacts | None = None
     """None where there is no Dagster instance, or it cannot be read."""
     instance_problem: str = ""

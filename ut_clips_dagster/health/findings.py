@@ -50,7 +50,8 @@ def judge(facts: Facts, limits: Limits) -> list[Finding]:
     found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *_clock(facts), *daemon, *discovery]
     if facts.instance and not daemon:
         for sensor in facts.instance.sensors:
-            if not (discovery and sensor.discovers and sensor.on):  # the tests say it better
+            told = (discovery and sensor.discovers) or (facts.undelivered and sensor.alerts)
+            if not (told and sensor.on):  # the tests, or the receivers, say it better
                 found += _sensor(sensor, facts.now, limits)
     if facts.instance:
         found += _sessions(facts.instance, facts.now, limits)
@@ -122,10 +123,11 @@ def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Findi
     silent: list[str] = []
     since: list[datetime] = []
     asked = [document for document in facts.discoveries.values() if document]
+    just_begun = _has_just_begun(facts, limits)
     for test_id, document in facts.discoveries.items():
         if document is None:
             first = min((other.first_asked_at for other in asked), default=None)
-            if first is None or facts.now - first > _patience(facts, limits):
+            if not just_begun if first is None else facts.now - first > _patience(facts, limits):
                 silent.append(test_id)
         elif document.is_lost(facts.now) and (document.kind in LOST or _age(document, facts.now) > limits.discovery):
             key = f"{document.kind}:{test_id}" if document.kind == "access" else str(document.kind)
@@ -148,6 +150,18 @@ def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Findi
         what = f"No session list was read of {counted(len(silent), 'test')}: {', '.join(silent)}."
         to_do = "Start the Dagster daemon and its sensor new_sessions, or run `ut-clips archive`."
         yield Finding("discovery:silent", what, min(since, default=None), to_do)
+    elif facts.archive_is_empty and not facts.discoveries and not stopped and not just_begun:
+        what = f"Nothing was ever read here: the archive {facts.archive} holds neither a table nor a document."
+        to_do = (
+            "Does UT_CLIPS_ARCHIVE name the archive that is meant? Then start the daemon, or run `ut-clips archive`."
+        )
+        yield Finding("discovery:silent", what, None, to_do)
+
+
+def _has_just_begun(facts: Facts, limits: Limits) -> bool:
+    """Whether a daemon lives that may not have come to read its first session list."""
+    alive = facts.instance is not None and any(facts.instance.heartbeats.values())
+    return alive and facts.begun_at is not None and facts.now - facts.begun_at <= limits.discovery
 
 
 def _patience(facts: Facts, limits: Limits) -> timedelta:
@@ -173,6 +187,8 @@ def _remedy(kind: str) -> str:
 
 
 def _sensor(sensor: SensorFacts, now: datetime, limits: Limits) -> Iterator[Finding]:
+    if not sensor.on and sensor.may_be_off:
+        return
     if not sensor.on:
         what = f"The sensor {sensor.name} is switched off."
         yield Finding(f"sensor:{sensor.name}:off", what, sensor.last_tick_at, "Switch it on in the UI (Automation).")

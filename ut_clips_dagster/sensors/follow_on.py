@@ -21,15 +21,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ut_clips_dagster.account import ARCHIVE, DEFAULT, Account
 from ut_clips_dagster.assets.follow_on import BATCH, FollowOn
 from ut_clips_dagster.clock import is_future
-from ut_clips_dagster.known_sessions import sessions_in_flight
+from ut_clips_dagster.known_sessions import check_archive_is_there, sessions_in_flight
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.run_queue import IN_FLIGHT
+from ut_clips_dagster.sensor_names import FOLLOW_INTERVAL_S
+from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import pieces, run_requests
 
 PRIORITY = -4
 """Behind new sessions (2), retries (1), rechecks and persons (0)."""
-INTERVAL_S = 30
+INTERVAL_S = FOLLOW_INTERVAL_S
 MAX_RUNS_WAITING = 5
 """With so many runs of its job queued or running, a sensor requests no more."""
 MAX_EVENTS_PER_TICK = 500
@@ -138,8 +140,10 @@ def follow_on_sensor(follow_on: FollowOn, job: UnresolvedAssetJobDefinition) -> 
         required_resource_keys={account.named(ARCHIVE)},
         description=f"Requests {follow_on.name} after {after}, and bit by bit of older sessions.",
     )
+    @failing_visibly()
     def tick(context: SensorEvaluationContext, **_: object) -> SensorResult:
         archive: ArchiveResource = account.resource(context, ARCHIVE)
+        check_archive_is_there(context.instance, archive.table(), account)
         before, now = Cursor.read(context.cursor), now_utc()
         waiting = RunsFilter(job_name=follow_on.job_name, statuses=IN_FLIGHT)
         if context.instance.get_runs_count(waiting) >= MAX_RUNS_WAITING:

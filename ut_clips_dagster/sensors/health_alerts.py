@@ -1,6 +1,6 @@
 """`health_alerts`: tells a person when something is no longer well, and when it is again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dagster import SensorDefinition, SensorEvaluationContext, SkipReason, sensor
@@ -12,18 +12,23 @@ from ut_clips_dagster.health.findings import Limits, judge
 from ut_clips_dagster.health_facts import gather
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensor_names import HEALTH_ALERTS, INTERVALS_S
 from ut_clips_dagster.sensors.outcomes import TickError, failing_visibly
 
-INTERVAL_S = 60
+INTERVAL_S = INTERVALS_S[HEALTH_ALERTS]
 
 
 def health_alerts_sensor(
-    alert_urls: Sequence[SecretStr], test_ids: Sequence[str], account: Account = DEFAULT
+    alert_urls: Sequence[SecretStr], test_ids: Sequence[str], sensors: Mapping[str, float], account: Account = DEFAULT
 ) -> SensorDefinition:
-    """The sensor; it sends no request to the API. That its daemon is dead only `ut-clips health --alert` can tell."""
+    """The sensor; it sends no request to the API. That its daemon is dead only `ut-clips health --alert` can tell.
+
+    It judges the others of `sensors`: what fails its own ticks is that it cannot tell.
+    """
+    others = {name: interval_s for name, interval_s in sensors.items() if name != HEALTH_ALERTS}
 
     @sensor(
-        name=account.named("health_alerts"),
+        name=account.named(HEALTH_ALERTS),
         minimum_interval_seconds=INTERVAL_S,
         default_status=account.sensor_status,
         required_resource_keys={account.named(ARCHIVE)},
@@ -34,7 +39,7 @@ def health_alerts_sensor(
         archive: ArchiveResource = account.resource(context, ARCHIVE)
         store = archive.store()
         home = Path(context.instance.root_directory)
-        facts = gather(store, archive.table(), test_ids, context.instance, home, now_utc(), account)
+        facts = gather(store, archive.table(), test_ids, context.instance, home, now_utc(), account, others)
         findings = judge(facts, Limits())
         urls = [url.get_secret_value() for url in alert_urls]
         failed = send(AlertMemory(store), urls, findings, facts.archive, facts.now)

@@ -32,12 +32,13 @@ from ut_clips_dagster.known_sessions import (
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, is_uuid, now_utc
 from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
+from ut_clips_dagster.sensor_names import INTERVALS_S, LATE_CLIPS
 from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 
 PRIORITY = -3
 TAGS = {PRIORITY_TAG: str(PRIORITY), REASON_TAG: "late clips"}
-INTERVAL_S = 1800
+INTERVAL_S = INTERVALS_S[LATE_CLIPS]
 """Few runs of many sessions: a run costs Dagster's storage 0.3 MB, and the first of the times is an hour."""
 MAX_SESSIONS_PER_TICK = 60
 """A fifth of the requests the API allows in `INTERVAL_S`: new sessions and retries keep the rest."""
@@ -169,7 +170,7 @@ def late_clips_sensor(account: Account = DEFAULT) -> SensorDefinition:
     """The sensor; it sends no request itself, and asks for one run a tick, of few enough sessions to leave budget."""
 
     @sensor(
-        name=account.named("late_clips"),
+        name=account.named(LATE_CLIPS),
         job_name=account.named(RELIST),
         minimum_interval_seconds=INTERVAL_S,
         default_status=account.sensor_status,

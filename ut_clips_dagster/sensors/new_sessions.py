@@ -31,6 +31,7 @@ from ut_clips_dagster.plain_text import one_line
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.client import SESSION_LIST_LIMIT, SESSION_LIST_MAX_OFFSET
 from ut_clips_dagster.results_api.models import SessionPage, SessionSummary, UtcDatetime, now_utc
+from ut_clips_dagster.sensor_names import NEW_SESSIONS
 from ut_clips_dagster.sensors.outcomes import failing_visibly, is_archiving, why_unread
 from ut_clips_dagster.sensors.run_requests import REASON_TAG, run_requests
 
@@ -275,7 +276,7 @@ def new_sessions_sensor(
     resources = (RESULTS_API, ARCHIVE)
 
     @sensor(
-        name=account.named("new_sessions"),
+        name=account.named(NEW_SESSIONS),
         job=job,
         minimum_interval_seconds=interval_s,
         default_status=account.sensor_status,

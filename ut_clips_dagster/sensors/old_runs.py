@@ -9,9 +9,10 @@ from ut_clips_dagster.account import Account
 from ut_clips_dagster.known_sessions import archiving_jobs
 from ut_clips_dagster.pruning import KEEP_DAYS, prune
 from ut_clips_dagster.results_api.models import now_utc
+from ut_clips_dagster.sensor_names import INTERVALS_S, OLD_RUNS
+from ut_clips_dagster.sensors.outcomes import failing_visibly
 
-NAME = "old_runs"
-INTERVAL_S = 3600
+INTERVAL_S = INTERVALS_S[OLD_RUNS]
 FOR_S = 20.0
 """A tick may take 60 s. Some 200 runs go in this time."""
 
@@ -25,7 +26,7 @@ def old_runs_sensor() -> SensorDefinition:
         f"Prunes runs of more than {KEEP_DAYS} days ago; what every partition shows stays. "
         "To keep them for another time, stop this sensor and run `ut-clips prune --keep-days` from cron."
     )
-    return _sensor(NAME, description, DefaultSensorStatus.RUNNING)
+    return _sensor(OLD_RUNS, description, DefaultSensorStatus.RUNNING)
 
 
 def old_runs_of_account_sensor(account: Account, follow_on_jobs: Sequence[str]) -> SensorDefinition:
@@ -35,13 +36,14 @@ def old_runs_of_account_sensor(account: Account, follow_on_jobs: Sequence[str]) 
         "stays. Off until somebody starts it: how long runs are kept is for the location's people to say."
     )
     jobs = [*archiving_jobs(account), *follow_on_jobs]
-    return _sensor(account.named(NAME), description, DefaultSensorStatus.STOPPED, jobs)
+    return _sensor(account.named(OLD_RUNS), description, DefaultSensorStatus.STOPPED, jobs)
 
 
 def _sensor(
     name: str, description: str, status: DefaultSensorStatus, jobs: Sequence[str] | None = None
 ) -> SensorDefinition:
     @sensor(name=name, minimum_interval_seconds=INTERVAL_S, default_status=status, description=description)
+    @failing_visibly()
     def old_runs(context: SensorEvaluationContext) -> SkipReason:
         before = now_utc() - timedelta(days=KEEP_DAYS)
         return SkipReason(str(prune(context.instance, before, for_s=FOR_S, jobs=jobs)))

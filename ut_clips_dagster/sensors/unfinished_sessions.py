@@ -30,12 +30,13 @@ from ut_clips_dagster.known_sessions import (
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import UtcDatetime, now_utc
 from ut_clips_dagster.run_queue import pass_over_silent
+from ut_clips_dagster.sensor_names import INTERVALS_S, UNFINISHED_SESSIONS
 from ut_clips_dagster.sensors.finished_sessions import finished_events, shown_failed
 from ut_clips_dagster.sensors.outcomes import failing_visibly
 from ut_clips_dagster.sensors.run_requests import run_requests
 
 PRIORITY = -2
-INTERVAL_S = 60
+INTERVAL_S = INTERVALS_S[UNFINISHED_SESSIONS]
 RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 """Waiting time before each retry; after the last one a session stays failed and visible until a person acts."""
 MAX_SESSIONS_PER_TICK = 500
@@ -165,7 +166,7 @@ def unfinished_sessions_sensor(
     """The sensor; it sends no request to the API."""
 
     @sensor(
-        name=account.named("unfinished_sessions"),
+        name=account.named(UNFINISHED_SESSIONS),
         job=job,
         minimum_interval_seconds=INTERVAL_S,
         default_status=account.sensor_status,

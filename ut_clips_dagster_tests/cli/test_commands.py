@@ -306,6 +306,25 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in output
 
 
+def test_every_command_refuses_an_archive_that_is_not_mounted(simulator: SimulatorServer, tmp_path: Path) -> None:
+    """What is below an empty mount point is hidden once it is mounted, and has Dagster take it for the archive."""
+    assert invoke("archive")[0] == 0
+    (tmp_path / "archive").rename(tmp_path / "elsewhere")
+    (tmp_path / "archive").mkdir()
+    simulator.requests.clear()
+
+    for command in (
+        ("archive",), ("repair",), ("verify",), ("sql", "select 1"), ("export", "target"), ("status",), ("plan",),
+    ):  # fmt: skip
+        code, output = invoke(*command)
+        assert (code, "Is it mounted" in output) == (1, True), (command, output)
+    assert not simulator.requests.entries()
+    code, output = invoke("check-settings")
+    assert (code, "Archive: write: failed: The archive" in output) == (1, True), output
+    assert list((tmp_path / "archive").iterdir()) == []
+    assert not (tmp_path / "target").exists()
+
+
 def test_archive_says_why_a_session_could_not_even_be_listed(simulator: SimulatorServer) -> None:
     bad = simulator.world.sessions()[0].session_id
     simulator.faults.add(f"forbidden:operation=list_clips,session_id={bad}")

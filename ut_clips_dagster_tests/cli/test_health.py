@@ -70,18 +70,56 @@ def test_lost_access_is_found_wherever_it_was_met(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("simulator")
-def test_without_a_dagster_instance_it_says_so_judges_the_archive_and_creates_none(tmp_path: Path) -> None:
+def test_without_a_dagster_instance_it_says_so_judges_the_archive_and_creates_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert invoke("archive")[0] == 0
     shutil.rmtree(tmp_path / "home")
+    monkeypatch.delenv("DAGSTER_HOME")
 
     code, output = invoke("health")
 
     assert (code, "There is no Dagster instance in" in output, "All is well" in output) == (0, True, True), output
     assert not (tmp_path / "home").exists()
+    assert not (tmp_path / ".dagster").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        (None, b"", "is not there"),
+        ("", b"", "is no directory"),
+        ("dagster.yaml", b"{", "cannot be read"),
+        ("dagster.yaml", b"\xff", "cannot be read"),
+        ("history/runs.db", b"", "runs.db is empty"),
+    ],
+)
+def test_a_home_that_is_named_and_broken_is_a_finding_and_status_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None, content: bytes, told: str
+) -> None:
+    """Without credentials, and with an archive that is gone as well."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UT_CLIPS_ARCHIVE", str(tmp_path / "archive"))
+    if file is not None:
+        place = tmp_path / "home" / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+
+    code, output = invoke("health", "--json")
+    assert (code, keys(output)) == (1, ["archive", "instance"]), output
+    (tmp_path / "archive").mkdir()
+    code, output = invoke("health")
+    assert (code, "Nothing was ever read here" in output, told in output) == (1, True, True), output
+    code, output = invoke("status")
+    assert (code, told in output) == (1, True), output
 
 
 @pytest.mark.usefixtures("simulator")
-def test_what_was_never_read_is_a_finding() -> None:
+def test_what_was_never_read_is_a_finding(tmp_path: Path) -> None:
+    assert keys(invoke("health", "--json")[1]) == ["archive"], "it is not there yet"
+    (tmp_path / "archive").mkdir()
+
     code, output = invoke("health", "--json")
 
     assert (code, keys(output)) == (1, ["discovery:silent"])
@@ -94,8 +132,10 @@ def test_a_dead_daemon_and_a_sensor_switched_off_are_found(tmp_path: Path) -> No
         daemons = instance.get_required_daemon_types()
         for kind in daemons:
             instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), kind, "one"))
-        instance.add_instigator_state(sensor_state("late_clips", InstigatorStatus.STOPPED))
-    assert keys(invoke("health", "--json")[1]) == ["sensor:late_clips:off"]
+        for name in ("late_clips", "follow_clip_media", "old_runs", "follow_clip_transcripts"):
+            instance.add_instigator_state(sensor_state(name, InstigatorStatus.STOPPED))
+    # pruning may be cron's; the transcripts, and their sensor of earlier, are off by the settings
+    assert keys(invoke("health", "--json")[1]) == ["sensor:late_clips:off", "sensor:follow_clip_media:off"]
 
     with DagsterInstance.from_config(str(tmp_path / "home")) as instance:
         for kind in daemons:

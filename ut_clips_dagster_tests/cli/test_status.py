@@ -102,10 +102,11 @@ def test_a_session_found_without_a_partition_is_unfinished(tmp_path: Path) -> No
 
 
 def test_without_an_instance_the_archive_itself_speaks_and_none_is_created(
-    simulator: SimulatorServer, tmp_path: Path
+    simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = one_unlisted(simulator)
     shutil.rmtree(tmp_path / "home")
+    monkeypatch.delenv("DAGSTER_HOME")
 
     answer = status(2)
     text = " ".join(invoke("status")[1].split())
@@ -118,8 +119,11 @@ def test_without_an_instance_the_archive_itself_speaks_and_none_is_created(
 
 
 @pytest.mark.usefixtures("simulator")
-def test_an_empty_archive_without_an_instance_is_not_called_archived(tmp_path: Path) -> None:
+def test_an_empty_archive_without_an_instance_is_not_called_archived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(tmp_path / "home")
+    monkeypatch.delenv("DAGSTER_HOME")
 
     code, output = invoke("status")
 

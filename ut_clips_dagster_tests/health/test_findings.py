@@ -104,6 +104,23 @@ def test_a_test_that_was_never_asked_is_a_finding_once_others_were_for_long() ->
     assert OTHER in found(old)["discovery:silent"].what
 
 
+@pytest.mark.parametrize("discoveries", [{}, {TEST: None}])
+def test_an_archive_in_which_nothing_was_ever_read_is_not_well_unless_a_daemon_has_just_begun(
+    discoveries: dict[str, None],
+) -> None:
+    empty = facts(archive_is_empty=True, discoveries=discoveries, begun_at=ago(minutes=1))
+    no_daemon = InstanceFacts({"SENSOR": None}, WELL.sensors)
+
+    assert found(empty) == {}
+    for given in (
+        replace(empty, begun_at=ago(minutes=61)),
+        replace(empty, begun_at=None),
+        replace(empty, instance=no_daemon),
+        replace(empty, instance=None),
+    ):
+        assert found(given).keys() == {"discovery:silent"}
+
+
 def test_a_dead_daemon_is_one_finding_and_not_one_for_all_that_follows_from_it() -> None:
     sensors = [SensorFacts("new_sessions", 300, last_tick_at=ago(hours=9), discovers=True)]
     dead = InstanceFacts({"SENSOR": ago(hours=9), "BACKFILL": ago(hours=9)}, sensors)
@@ -149,9 +166,10 @@ def test_a_sensor_that_is_off_fails_or_does_not_tick_is_a_finding(sensor: Sensor
         SensorFacts("late_clips", 600, failures=1, failing_since=ago(minutes=1), error="A restart."),
         SensorFacts("late_clips", 600, last_tick_at=ago(minutes=29)),
         SensorFacts("late_clips", 600),
+        SensorFacts("old_runs", 3600, on=False, may_be_off=True),
     ],
 )
-def test_a_sensor_that_failed_once_or_is_not_due_is_none(sensor: SensorFacts) -> None:
+def test_a_sensor_that_failed_once_is_not_due_or_may_be_off_is_none(sensor: SensorFacts) -> None:
     assert found(facts(instance=replace(WELL, sensors=[sensor]))) == {}
 
 
@@ -161,6 +179,15 @@ def test_new_sessions_that_fails_is_told_by_its_tests_and_not_twice() -> None:
 
     assert found(facts(unread("credentials", ago(hours=1)), instance=instance)).keys() == {"discovery:credentials"}
     assert found(facts(instance=instance)).keys() == {"sensor:new_sessions"}
+
+
+def test_alerts_that_cannot_be_delivered_are_told_by_their_receivers_and_not_twice() -> None:
+    failing = SensorFacts("health_alerts", 60, failures=5, error="cannot be delivered", alerts=True)
+    given = facts(instance=replace(WELL, sensors=[failing]))
+
+    undelivered = replace(given, undelivered=[Waiting("alert URL 1 (json://)", ago(hours=1))])
+    assert found(undelivered).keys() == {"alerts:alert URL 1 (json://)"}
+    assert found(given).keys() == {"sensor:health_alerts"}
 
 
 def test_sessions_given_up_and_what_waits_too_long() -> None:

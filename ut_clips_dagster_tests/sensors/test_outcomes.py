@@ -7,15 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dagster import DagsterError, DagsterRunStatus
+from dagster import AssetKey, DagsterError, DagsterRunStatus
 
 from ut_clips_dagster.archive import discovery
 from ut_clips_dagster.archive.discovery import Discoveries
-from ut_clips_dagster.definitions import JOB
+from ut_clips_dagster.cli.runs import QUIET
+from ut_clips_dagster.definitions import JOB, follow_ons
+from ut_clips_dagster.known_sessions import CLIP_FILES
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.sensors import new_sessions
 from ut_clips_dagster.sensors.outcomes import TickError
+from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation
 from ut_clips_dagster_tests.platform import TestPlatform
 from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
@@ -183,30 +186,68 @@ def test_missing_settings_are_what_is_read_first(platform: TestPlatform, monkeyp
     assert str(caught.value).startswith("These settings are missing or wrong")
 
 
-@pytest.mark.parametrize("name", ["new_sessions", "unfinished_sessions", "late_clips"])
-def test_every_sensor_fails_when_the_archive_it_knows_of_is_gone(platform: TestPlatform, name: str) -> None:
+def sensors_of_the_archive(platform: TestPlatform) -> list[str]:
+    """All that ask the archive, but the one that tells of it."""
+    sensors = platform.definitions.get_repository_def().sensor_defs
+    return [s.name for s in sensors if "archive" in s.required_resource_keys and s.name != "health_alerts"]
+
+
+@pytest.fixture
+def archived(platform: TestPlatform, monkeypatch: pytest.MonkeyPatch) -> TestPlatform:
+    """With one session, and every sensor that there may be."""
+    keys = platform.add_partitions()
+    assert platform.run(keys[0]).success
+    monkeypatch.setenv("UT_CLIPS_BIGQUERY_DATASET", "project.dataset")
+    monkeypatch.setenv("UT_CLIPS_ALERT_URLS", "json://127.0.0.1")
+    return TestPlatform(platform.simulator, platform.instance, load_settings(), platform.root)
+
+
+def test_every_sensor_and_run_fails_when_the_archive_it_knows_of_is_gone(archived: TestPlatform) -> None:
     """A disk that is not mounted is an empty directory: nothing may be found anew or stored below it."""
-    keys = platform.add_partitions()
-    assert platform.run(keys[0]).success
-    shutil.move(platform.root, f"{platform.root}.elsewhere")
-    platform.simulator.requests.clear()
+    keys, requests = archived.sessions(), archived.simulator.requests
+    shutil.move(archived.root, f"{archived.root}.elsewhere")
+    archived.root.mkdir()
+    requests.clear()
 
-    with pytest.raises(TickError, match="Is it mounted"):
-        tick(platform, name)
+    names = sensors_of_the_archive(archived)
+    assert len(names) == 3 + 3 + 4
+    for name in names:
+        with pytest.raises(TickError, match="Is it mounted"):
+            tick(archived, name)
+    runs = [
+        archived.run(keys[0]),
+        archived.relist(keys[:1]),
+        *(
+            archived.definitions.resolve_job_def(follow_on.job_name).execute_in_process(
+                instance=archived.instance, partition_key=keys[0], raise_on_error=False, run_config=QUIET
+            )
+            for follow_on in follow_ons(archived.settings)
+        ),
+    ]
 
-    assert platform.simulator.requests.count(Operation.LIST_SESSIONS) == 0
-    assert not platform.root.exists()
+    for run in runs:
+        (failed,) = (event for event in run.all_events if event.is_failure)
+        assert "Is it mounted" in failed.job_failure_data.error.message
+    observed = archived.instance.fetch_observations(AssetKey(CLIP_FILES), 1).records
+    assert observed == [], "they say nothing of the sessions, so none of these uses up a retry"
+    assert not requests.entries()
+    assert list(archived.root.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["new_sessions", "unfinished_sessions", "late_clips"])
-def test_every_sensor_fails_when_the_table_cannot_be_read(platform: TestPlatform, name: str) -> None:
-    keys = platform.add_partitions()
-    assert platform.run(keys[0]).success
-    for log in (platform.root / "clip_metadata" / "_delta_log").iterdir():
+def test_every_sensor_fails_when_the_table_cannot_be_read(archived: TestPlatform) -> None:
+    for log in (archived.root / "clip_metadata" / "_delta_log").iterdir():
         log.write_text("nonsense") if log.is_file() else None
 
-    with pytest.raises(TickError, match="Cannot read the table"):
-        tick(platform, name)
+    for name in sensors_of_the_archive(archived):
+        with pytest.raises(TickError, match="Cannot read the table"):
+            tick(archived, name)
+
+
+def test_the_sensor_of_old_runs_fails_with_the_message_first(platform: TestPlatform) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(platform.instance, "_event_storage", object())
+        with pytest.raises(TickError, match="No way to prune events"):
+            tick(platform, "old_runs")
 
 
 def test_a_damaged_discovery_document_is_written_anew(platform: TestPlatform) -> None:
