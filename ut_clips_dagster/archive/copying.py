@@ -20,8 +20,8 @@ from functools import partial
 
 from pydantic import TypeAdapter
 
-from ut_clips_dagster.archive.recorded import RecordedFile, recorded_files
-from ut_clips_dagster.archive.records import CLIPS, SESSIONS
+from ut_clips_dagster.archive.documents import Document, RecordedFile
+from ut_clips_dagster.archive.records import CLIPS, SESSIONS, parse_document
 from ut_clips_dagster.archive.table_copying import copy_table
 from ut_clips_dagster.errors import ClipsError, StorageConflictError, StorageError
 from ut_clips_dagster.results_api.models import is_uuid
@@ -95,11 +95,18 @@ class Copied:
 
 
 class ArchiveCopy:
-    """From one store to another."""
+    """From one store to another.
 
-    def __init__(self, source: Store, target: Store) -> None:
+    Args:
+        source: the archive.
+        target: another place, empty or with what an earlier copy left.
+        models: a session's documents by their names: what they record is the measure of its files.
+    """
+
+    def __init__(self, source: Store, target: Store, models: Mapping[str, type[Document]]) -> None:
         self._source = source
         self._target = target
+        self._models = models
 
     def run(self, watch: Callable[[Copied, int], None] = lambda *_: None) -> Copied:
         """Copy what is not there.
@@ -171,10 +178,15 @@ class ArchiveCopy:
         return done
 
     def _recorded(self, session_id: str, documents: dict[str, bytes], done: Copied) -> dict[str, RecordedFile]:
-        if not is_uuid(session_id):  # a directory of somebody else's
-            return {}
-        recorded, damaged = recorded_files(session_id, documents)
-        done.failed += [f"{path} in {self._source.uri} is damaged. {REMEDY}" for path in damaged]
+        recorded: dict[str, RecordedFile] = {}
+        for name, model in self._models.items() if is_uuid(session_id) else ():  # else a directory of somebody else's
+            path = f"{SESSIONS}{session_id}/{name}{DOCUMENT}"
+            try:
+                document = parse_document(session_id, model, documents[path]) if path in documents else None
+            except ValueError:
+                done.failed.append(f"{path} in {self._source.uri} is damaged. {REMEDY}")
+            else:
+                recorded.update((file.path, file) for file in (document.recorded() if document else ()))
         return recorded
 
     def _copy_file(self, path: str, recorded: RecordedFile | None, done: Copied) -> None:

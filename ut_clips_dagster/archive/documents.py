@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -15,10 +17,24 @@ Int64 = Annotated[int, Field(ge=INT64_MIN, le=INT64_MAX)]
 """What the table's columns hold; a document with more than that is damaged."""
 
 
+@dataclass(frozen=True)
+class RecordedFile:
+    """A file as it was when it was stored: the measure of whether it is whole."""
+
+    path: str
+    size_bytes: int
+    crc32c: str
+    content_type: str | None = None
+
+
 class Document(BaseModel):
     """Base of everything that is written to the archive as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def recorded(self) -> Iterator[RecordedFile]:
+        """The files that it names."""
+        return iter(())
 
 
 class SessionDocument(Document):
@@ -135,6 +151,11 @@ class ClipFilesDocument(Document):
     session_id: Uuid
     files: tuple[StoredClip, ...] = ()
     problems: tuple[ClipProblem, ...] = ()
+
+    def recorded(self) -> Iterator[RecordedFile]:
+        """See `Document`."""
+        for file in self.files:
+            yield RecordedFile(file.storage_path, file.size_bytes, file.crc32c, file.content_type)
 
     def of(self, clip: ListedClip) -> StoredClip | None:
         """The file of the clip's present cut."""

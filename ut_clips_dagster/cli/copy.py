@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ut_clips_dagster.archive.copying import ArchiveCopy, Copied
+from ut_clips_dagster.archive.documents import Document
+from ut_clips_dagster.archive.records import DOCUMENTS
 from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.console import console, errors, say
 from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.media.documents import CLIP_MEDIA, ClipMediaDocument
 from ut_clips_dagster.settings import archive_root, load_env_file, placeholder_settings
 from ut_clips_dagster.storage.store import Store
+from ut_clips_dagster.transcripts.documents import (
+    CLIP_TRANSCRIPTS,
+    TRANSCRIPT,
+    ClipTranscriptsDocument,
+    TranscriptDocument,
+)
 
 MAX_NAMED = 5
+MODELS: Mapping[str, type[Document]] = {
+    **DOCUMENTS,
+    CLIP_MEDIA: ClipMediaDocument,
+    TRANSCRIPT: TranscriptDocument,
+    CLIP_TRANSCRIPTS: ClipTranscriptsDocument,
+}
+"""All documents that a session may have, by their names."""
 
 
 def copy_archive(source: str, target: str) -> bool:
@@ -26,8 +42,8 @@ def copy_archive(source: str, target: str) -> bool:
     if not (source.strip() and target.strip()):
         raise SettingsError("SRC or DST is empty: name both places. Is a variable of the shell not set?")
     load_env_file()  # credentials of a cloud
-    stores = [_store(archive_root(place)) for place in (source, target)]
-    _check_apart(*(store.uri for store in stores))
+    old, new = (_store(archive_root(place)) for place in (source, target))
+    _check_apart(old.uri, new.uri)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
         bar = progress.add_task("Sessions", total=None, note="")
@@ -36,8 +52,8 @@ def copy_archive(source: str, target: str) -> bool:
             note = f"{done.bytes / 1e6:,.1f} MB copied, {done.skipped} files and documents were there"
             progress.update(bar, completed=done.sessions, total=sessions, note=note)
 
-        copied = ArchiveCopy(*stores).run(show)
-    _report(copied, stores[1].uri)
+        copied = ArchiveCopy(old, new, MODELS).run(show)
+    _report(copied, new.uri)
     return copied.is_whole
 
 

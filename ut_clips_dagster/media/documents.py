@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pandas as pd
 
-from ut_clips_dagster.archive.documents import Document
+from ut_clips_dagster.archive.documents import Document, RecordedFile
 from ut_clips_dagster.results_api.models import UtcDatetime, Uuid
 from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.media_table import SCHEMA
@@ -39,6 +40,12 @@ class ClipMediaDocument(Document):
     version: Literal[1] = 1
     session_id: Uuid
     files: tuple[ClipMedia, ...] = ()
+
+    def recorded(self) -> Iterator[RecordedFile]:
+        """See `Document`."""
+        for file in self.files:
+            if file.poster_path and file.poster_size_bytes is not None and file.poster_crc32c is not None:
+                yield RecordedFile(file.poster_path, file.poster_size_bytes, file.poster_crc32c)
 
     def of(self, storage_path: str) -> ClipMedia | None:
         """What is known of a file."""

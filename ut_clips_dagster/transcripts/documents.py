@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
-from ut_clips_dagster.archive.documents import Cut, Document
+from ut_clips_dagster.archive.documents import Cut, Document, RecordedFile
+from ut_clips_dagster.archive.records import SESSIONS
 from ut_clips_dagster.results_api.models import UtcDatetime, Uuid
+
+TRANSCRIPT, CLIP_TRANSCRIPTS = "transcript", "clip_transcripts"
 
 
 class TranscriptDocument(Document):
@@ -22,6 +26,11 @@ class TranscriptDocument(Document):
     crc32c: str | None = None
     cues: int | None = None
     problem: str | None = None
+
+    def recorded(self) -> Iterator[RecordedFile]:
+        """See `Document`."""
+        if self.size_bytes is not None and self.crc32c is not None:
+            yield RecordedFile(f"{SESSIONS}{self.session_id}/transcript.vtt", self.size_bytes, self.crc32c)
 
 
 class CutTranscript(Document):
@@ -46,3 +55,8 @@ class ClipTranscriptsDocument(Document):
     current: tuple[str, ...] = ()
     """Files of clips, of those below, that the table's rows are about: one for each clip."""
     cuts: tuple[CutTranscript, ...] = ()
+
+    def recorded(self) -> Iterator[RecordedFile]:
+        """See `Document`."""
+        for cut in self.cuts:
+            yield RecordedFile(cut.vtt_path, cut.size_bytes, cut.crc32c)

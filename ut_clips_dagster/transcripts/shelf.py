@@ -19,7 +19,12 @@ from ut_clips_dagster.storage.columns import as_rows
 from ut_clips_dagster.storage.session_transcripts_table import SCHEMA, SessionTranscriptsTable
 from ut_clips_dagster.storage.store import Store, crc32c_of
 from ut_clips_dagster.storage.transcripts_table import TranscriptsTable
-from ut_clips_dagster.transcripts.documents import ClipTranscriptsDocument, TranscriptDocument
+from ut_clips_dagster.transcripts.documents import (
+    CLIP_TRANSCRIPTS,
+    TRANSCRIPT,
+    ClipTranscriptsDocument,
+    TranscriptDocument,
+)
 from ut_clips_dagster.transcripts.webvtt_text import read_transcript
 
 
@@ -28,8 +33,8 @@ class TranscriptShelf:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.transcripts = SideDocuments(store, "transcript", TranscriptDocument)
-        self.cuts = SideDocuments(store, "clip_transcripts", ClipTranscriptsDocument)
+        self.transcripts = SideDocuments(store, TRANSCRIPT, TranscriptDocument)
+        self.cuts = SideDocuments(store, CLIP_TRANSCRIPTS, ClipTranscriptsDocument)
         self.table = SessionTranscriptsTable(store.uri)
         self.clips_table = TranscriptsTable(store.uri)
 

@@ -17,6 +17,7 @@ from ut_clips_dagster.archive.copying import ArchiveCopy
 from ut_clips_dagster.archive.documents import ClipFilesDocument, Cut, StoredClip
 from ut_clips_dagster.archive.records import payload_of, seal
 from ut_clips_dagster.cli.check_settings import PROBE_TABLE
+from ut_clips_dagster.cli.copy import MODELS
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.media.documents import ClipMedia, ClipMediaDocument
 from ut_clips_dagster.storage.columns import as_rows
@@ -120,7 +121,7 @@ def test_an_archive_is_copied_between_all_kinds_of_places(
     target = make(target_kind, "new", request, tmp_path)
     contents = fill(source)
 
-    copied = ArchiveCopy(source, target).run()
+    copied = ArchiveCopy(source, target, MODELS).run()
 
     assert copied.is_whole
     assert (copied.sessions, copied.files, copied.documents, copied.skipped) == (2, 6, 9, 0)
@@ -129,7 +130,7 @@ def test_an_archive_is_copied_between_all_kinds_of_places(
     assert held(target) == contents == held(source)
     assert table_rows(target) == table_rows(source)
 
-    again = ArchiveCopy(source, target).run()
+    again = ArchiveCopy(source, target, MODELS).run()
     assert (again.files, again.documents, again.skipped, again.is_whole) == (0, 0, 15, True)
 
 
@@ -146,12 +147,12 @@ def new(tmp_path: Path) -> LocalStore:
 
 
 def test_a_second_copy_catches_up_with_what_was_written_meanwhile(old: LocalStore, new: LocalStore) -> None:
-    ArchiveCopy(old, new).run()
+    ArchiveCopy(old, new, MODELS).run()
     document = f"sessions/{SESSIONS[0]}/t.vtt"
     old.update_document(document, lambda _: b"newer")
     old.put_clip(f"clips/{STUDY}/{SESSIONS[0]}/more.mp4", [b"more"], "video/mp4")
     MetadataTable(old.uri).replace(SESSIONS[0], metadata(SESSIONS[0], clip_name="newer"))
-    copied = ArchiveCopy(old, new).run()
+    copied = ArchiveCopy(old, new, MODELS).run()
     assert (copied.files, copied.documents, copied.is_whole) == (1, 1, True)
     assert held(new) == held(old)
     assert table_rows(new) == table_rows(old)
@@ -159,13 +160,13 @@ def test_a_second_copy_catches_up_with_what_was_written_meanwhile(old: LocalStor
 
 def test_what_was_changed_at_the_new_place_is_left_and_named(old: LocalStore, new: LocalStore) -> None:
     """The archive was taken into use there: a late copy must not put it back."""
-    ArchiveCopy(old, new).run()
+    ArchiveCopy(old, new, MODELS).run()
     document = f"sessions/{SESSIONS[0]}/t.vtt"
     new.update_document(document, lambda _: b"written at the new place")
     MetadataTable(new.uri).replace(SESSIONS[0], metadata(SESSIONS[0], clip_name="of the new place"))
     MetadataTable(new.uri).replace("3", metadata("3"))
     old.update_document(document, lambda _: b"written at the old place")
-    copied = ArchiveCopy(old, new).run()
+    copied = ArchiveCopy(old, new, MODELS).run()
     assert (copied.kept, copied.is_whole) == ([document], False)
     assert new.read_document(document) == b"written at the new place"
     names = MetadataTable(new.uri).read().set_index("session_id")["clip_name"]
@@ -173,19 +174,19 @@ def test_what_was_changed_at_the_new_place_is_left_and_named(old: LocalStore, ne
 
 
 def test_a_damaged_note_of_what_was_copied_is_as_good_as_none(old: LocalStore, new: LocalStore) -> None:
-    ArchiveCopy(old, new).run()
+    ArchiveCopy(old, new, MODELS).run()
     new.update_document(f"copied/{SESSIONS[0]}.json", lambda _: b'{"x')
     changed, added = f"sessions/{SESSIONS[0]}/t.vtt", f"sessions/{SESSIONS[0]}/u.vtt"
     for path in (changed, added):
         old.update_document(path, lambda _: b"new")
-    copied = ArchiveCopy(old, new).run()
+    copied = ArchiveCopy(old, new, MODELS).run()
     assert (copied.kept, copied.documents, new.read_document(added)) == ([changed], 1, b"new")
 
 
 def test_other_bytes_at_the_new_place_are_left_and_named(old: LocalStore, new: LocalStore) -> None:
     clip = f"clips/{STUDY}/{SESSIONS[0]}/clip.mp4"
     new.put_clip(clip, [b"other"], "video/mp4")
-    copied = ArchiveCopy(old, new).run()
+    copied = ArchiveCopy(old, new, MODELS).run()
     assert (copied.kept, copied.files) == ([clip], 5)
     assert b"".join(new.read(clip)) == b"other"
 
@@ -217,10 +218,10 @@ def test_a_copy_that_ends_at_any_write_is_gone_on_with_also_when_a_document_chan
     monkeypatch.setattr(Dying, "writes", 0)
     monkeypatch.setattr(Dying, "last", last)
     with pytest.raises(KeyboardInterrupt):
-        ArchiveCopy(old, Dying(Path(new.uri))).run()
+        ArchiveCopy(old, Dying(Path(new.uri)), MODELS).run()
     document = f"sessions/{SESSIONS[0]}/t.vtt"
     old.update_document(document, lambda _: b"changed")
-    copied = ArchiveCopy(old, new).run()
+    copied = ArchiveCopy(old, new, MODELS).run()
     assert copied.is_whole, copied
     assert held(new) == held(old)
 
@@ -234,7 +235,7 @@ def test_a_file_that_is_not_what_its_place_says_is_not_stored(
     read = S3Store.read
     flipped = lambda self, path: (bytes([c[0] ^ 1]) + c[1:] if path == clip else c for c in read(self, path))  # noqa: E731
     monkeypatch.setattr(S3Store, "read", flipped)
-    copied = ArchiveCopy(source, new).run()
+    copied = ArchiveCopy(source, new, MODELS).run()
     assert [clip in text for text in copied.failed] == [True]
     assert new.size_bytes(clip) is None
     assert not copied.is_whole
@@ -276,7 +277,7 @@ def test_what_is_damaged_is_named_and_keeps_only_the_documents_and_rows_of_its_s
 ) -> None:
     whole = held(old)
     damage(Path(old.uri) / path)
-    copied = ArchiveCopy(old, new).run()
+    copied = ArchiveCopy(old, new, MODELS).run()
     assert [path in text for text in copied.failed] == [True], copied.failed
     assert (copied.is_whole, copied.failed_sessions, copied.lacking) == (False, {SESSIONS[0]}, [])
     later = {p for p in whole if SESSIONS[0] in p and not p.endswith((".mp4", ".jpg"))}
@@ -294,31 +295,31 @@ def test_a_place_that_fails_ends_the_copy_and_single_sessions_do_not(
         clip.write_bytes(b"" if number % every == 0 else b"clip")
     if ends:
         with pytest.raises(StorageError, match="So did the 20 sessions before; run it again"):
-            ArchiveCopy(old, new).run()
+            ArchiveCopy(old, new, MODELS).run()
     else:
-        assert len(ArchiveCopy(old, new).run().failed) == 25
+        assert len(ArchiveCopy(old, new, MODELS).run().failed) == 25
 
 
 def test_what_is_of_no_session_is_copied_as_it_is(old: LocalStore, new: LocalStore) -> None:
     old.put_clip("clips/notes/by-hand/film.mp4", [b"film"], "video/mp4")
     old.update_document("sessions/by-hand/notes.txt", lambda _: b"notes")
-    assert ArchiveCopy(old, new).run().is_whole
+    assert ArchiveCopy(old, new, MODELS).run().is_whole
     assert held(new) == held(old)
 
 
 def test_what_check_settings_leaves_in_a_bucket_is_left_there(old: LocalStore, new: LocalStore) -> None:
     old.update_document(f"{PROBE_TABLE}/_delta_log/00000000000000000000.json", lambda _: b"{}")
-    copied = ArchiveCopy(old, new).run()
+    copied = ArchiveCopy(old, new, MODELS).run()
     assert (PROBE_TABLE in copied.rows, copied.is_whole) == (False, True)
 
 
 def test_nothing_to_copy_is_said(old: LocalStore, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"There is no archive in .*none: nothing was copied"):
-        ArchiveCopy(LocalStore(tmp_path / "none"), old).run()
+        ArchiveCopy(LocalStore(tmp_path / "none"), old, MODELS).run()
 
 
 def test_a_table_keeps_its_comments_and_its_logs_discretion(old: LocalStore, new: LocalStore) -> None:
-    ArchiveCopy(old, new).run()
+    ArchiveCopy(old, new, MODELS).run()
     log = "".join(path.read_text() for path in (Path(new.uri) / "clip_metadata" / "_delta_log").glob("*.json"))
     assert "it's" not in log
     schema = json.loads(next(json.loads(li)["metaData"]["schemaString"] for li in log.splitlines() if "metaData" in li))
