@@ -14,7 +14,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException
 
 from ut_clips_dagster.errors import StorageConflictError, StorageError
-from ut_clips_dagster.storage.store import CountedStream, ObjectInfo
+from ut_clips_dagster.storage.store import DOCUMENT_CONFLICTS, CountedStream, ObjectInfo
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -23,7 +23,6 @@ CHUNK_BYTES = 8 * 1024 * 1024
 """Part of a resumable upload; a multiple of 256 KiB as GCS demands. One part is what is held in memory."""
 TIMEOUT_S = 60.0
 RETRY = DEFAULT_RETRY.with_timeout(120.0)
-DOCUMENT_CONFLICTS = 20
 FAILURES = (GoogleAPIError, RequestException, InvalidResponse, DataCorruption)
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED = 401, 403, 404, 412
 

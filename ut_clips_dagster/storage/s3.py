@@ -16,11 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from ut_clips_dagster.errors import StorageConflictError, StorageError
 from ut_clips_dagster.storage.s3_conditions import abort_abandoned, ignored_conditions
 from ut_clips_dagster.storage.s3_failures import CONFLICT, NOT_FOUND, REFUSED, UNSATISFIABLE, advice, code, status
-from ut_clips_dagster.storage.store import CountedStream, ObjectInfo, crc32c_of
+from ut_clips_dagster.storage.store import DOCUMENT_CONFLICTS, CountedStream, ObjectInfo, crc32c_of
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """Part of an upload and of a download, and what is held in memory. S3 takes 10,000 parts: 78 GiB."""
-DOCUMENT_CONFLICTS = 20
 PUT_CONFLICTS = 5
 READ_ATTEMPTS = 4
 FAILURES = (ClientError, BotoCoreError)

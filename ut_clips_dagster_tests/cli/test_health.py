@@ -90,7 +90,7 @@ def test_without_a_dagster_instance_it_says_so_judges_the_archive_and_creates_no
         (None, b"", "is not there"),
         ("", b"", "is no directory"),
         ("dagster.yaml", b"{", "cannot be read"),
-        ("dagster.yaml", b"\xff", "cannot be read"),
+        ("dagster.yaml", b"\xff", "is not UTF-8"),
         ("history/runs.db", b"", "runs.db is empty"),
     ],
 )
