@@ -12,7 +12,7 @@ import google_crc32c
 from ut_clips_dagster.errors import NotAClipError
 
 DOCUMENT_CONFLICTS = 50
-"""Times that an update is begun anew as another writer came first: of four a slow one lost twenty in a row (measured)."""
+"""Times that an update is begun anew because another writer came first: one that is slow among others loses often."""
 
 
 @dataclass(frozen=True)
