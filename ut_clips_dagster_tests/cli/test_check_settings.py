@@ -10,13 +10,14 @@ from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster_tests.cli.commands import invoke
+from ut_clips_dagster_tests.waiting import without_waiting
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(autouse=True)
-def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+def trying_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
 
 
 def test_all_is_tried_with_one_request_a_test_and_nothing_is_left(simulator: SimulatorServer, tmp_path: Path) -> None:

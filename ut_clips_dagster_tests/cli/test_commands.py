@@ -17,6 +17,7 @@ from ut_clips_dagster.cli import app
 from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.simulator import Operation, SimulatorServer, media_file
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster_tests.waiting import without_waiting
 
 ARCHIVING = RunsFilter(job_name="archive_clips")
 UNKNOWN_TEST_ID = "00000000-0000-4000-8000-000000000000"
@@ -148,7 +149,7 @@ def test_archive_of_one_session_archives_only_that(simulator: SimulatorServer, t
 def test_what_cannot_run_exits_1_with_one_clear_message_and_no_stack_trace(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, fragment: str
 ) -> None:
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    without_waiting(monkeypatch)
     monkeypatch.setenv(name, value)
 
     code, output = invoke("archive")

@@ -16,6 +16,7 @@ from ut_clips_dagster.cli.console import console
 from ut_clips_dagster.cli.platform import open_instance
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Clip, Fault, FaultName, Operation, SimulatorConfig, SimulatorServer
+from ut_clips_dagster_tests.waiting import without_waiting
 
 GONE = "00000000-0000-4000-8000-00000000dead"
 FAILING = "00000000-0000-4000-8000-00000000beef"
@@ -25,7 +26,7 @@ NO_SESSIONS = ["typed by hand", "3FA85F64-5717-4562-B3FC-2C963F66AFA6", "../../e
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    without_waiting(monkeypatch)
     config = SimulatorConfig(
         sessions=0, rate_limit=100_000, generation_s=0.01, test_ids=(DEMO_TEST_ID, FAILING), clips_total=0
     )

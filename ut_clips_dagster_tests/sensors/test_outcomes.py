@@ -22,13 +22,14 @@ from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation
 from ut_clips_dagster_tests.platform import TestPlatform
 from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
+from ut_clips_dagster_tests.waiting import without_waiting
 
 UNKNOWN_TEST = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(autouse=True)
-def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+def trying_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
 
 
 def with_tests(platform: TestPlatform, *test_ids: str) -> TestPlatform:

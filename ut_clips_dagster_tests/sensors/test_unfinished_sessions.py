@@ -12,6 +12,7 @@ from ut_clips_dagster.definitions import JOB
 from ut_clips_dagster.sensors.unfinished_sessions import RETRY_AFTER, Cursor, Tries, plan_retries
 from ut_clips_dagster_tests.platform import ASSETS, TestPlatform
 from ut_clips_dagster_tests.sensors.ticks import skip_reason, tick
+from ut_clips_dagster_tests.waiting import without_waiting
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -197,7 +198,7 @@ def test_only_what_is_wrong_with_a_session_itself_uses_up_its_retries(
     platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not an outage, lost access or a broken network: then nothing is known of the session."""
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    without_waiting(monkeypatch)
     retries = {
         "server_error:operation=list_clips": 0,
         "unauthorized:operation=list_clips": 0,
