@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 from .gcs_emulator.fixtures import gcs_bucket, gcs_emulator
@@ -13,5 +14,11 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 settings.register_profile("any machine", deadline=None)  # a loaded machine makes no input wrong
 settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that begins last keeps the other workers waiting for its end."""
+    items.sort(key=lambda item: "/e2e/" not in str(item.path))
+
 
 __all__ = ["gcs_bucket", "gcs_emulator", "ministack_emulator", "moto_emulator", "s3_bucket", "s3_emulator"]

@@ -209,6 +209,7 @@ def test_the_command_says_what_it_did(platform: TestPlatform, monkeypatch: pytes
     assert pruned.output.startswith("3 runs and ")
 
 
+@pytest.mark.long
 def test_a_database_for_all_runs_is_pruned_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PostgreSQL is; in SQLite each run has a file of its own."""
     config = SimulatorConfig(sessions=2, time_scale=TIME_SCALE, rate_limit=1000)

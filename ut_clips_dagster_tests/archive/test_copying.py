@@ -109,7 +109,7 @@ def table_rows(store: Store) -> list[list[Any]]:
     return [frame.sort_values("session_id").astype(str).to_numpy().tolist() for frame in frames]
 
 
-PAIRS = [("directory", "gcs"), ("gcs", "s3"), ("s3", "directory"), ("directory", "directory")]
+PAIRS = [("directory", "gcs"), ("s3", "directory"), ("directory", "directory")]
 OTHER_PAIRS = [pytest.param(*pair, marks=pytest.mark.long) for pair in permutations(KINDS, 2) if pair not in PAIRS]
 
 

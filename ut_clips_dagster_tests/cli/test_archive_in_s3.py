@@ -12,7 +12,8 @@ from ut_clips_dagster_tests.cli.test_commands import invoke
 from ut_clips_dagster_tests.s3_emulator import S3Emulator
 
 
-@pytest.mark.parametrize("s3_emulator", ["moto", pytest.param("ministack", marks=pytest.mark.long)], indirect=True)
+@pytest.mark.long
+@pytest.mark.parametrize("s3_emulator", ["moto", "ministack"], indirect=True)
 def test_an_archive_in_a_bucket_holds_every_clip_and_row_and_verifies(
     s3_emulator: S3Emulator, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
