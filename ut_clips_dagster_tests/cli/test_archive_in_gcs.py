@@ -12,6 +12,7 @@ from ut_clips_dagster_tests.cli.test_commands import invoke
 from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
 
 
+@pytest.mark.long
 def test_an_archive_in_a_bucket_holds_every_clip_and_row_and_verifies(
     gcs_emulator: GcsEmulator, gcs_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from ut_clips_dagster_tests.gcs_emulator import GcsEmulator
 from .relisting import relist
 
 
+@pytest.mark.long
 def test_rows_are_what_the_documents_say_after_three_processes_relisted_the_same_sessions(tmp_path: Path) -> None:
     relisted = relist(str(tmp_path / "archive"), tmp_path, 6, {})
 
