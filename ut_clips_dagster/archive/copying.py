@@ -133,9 +133,8 @@ class ArchiveCopy:
                     )
         with copied.attempt():
             copied.add(self._copy_documents(REST, self._read_all(rest, copied)))
-        changed = {path.split("/")[1] for path in copied.kept if path.startswith(SESSIONS)}
+        keep = {path.split("/")[1] for path in copied.kept if path.startswith(SESSIONS)} | copied.failed_sessions
         for table in sorted(tables):
-            keep = changed | copied.failed_sessions
             copied.rows[table] = copy_table(table, self._source.uri, self._target.uri, keep=keep)
         copied.lacking = self._lacking(tables, copied.failed_sessions)
         return copied
@@ -184,7 +183,7 @@ class ArchiveCopy:
             try:
                 document = parse_document(session_id, model, documents[path]) if path in documents else None
             except ValueError:
-                done.failed.append(f"{path} in {self._source.uri} is damaged. {REMEDY}")
+                done.failed.append(str(self._damage(path, "damaged")))
             else:
                 recorded.update((file.path, file) for file in (document.recorded() if document else ()))
         return recorded
@@ -214,24 +213,24 @@ class ArchiveCopy:
 
     def _check_size(self, file: RecordedFile, size_bytes: int | None) -> None:
         if not size_bytes:
-            raise self._damage(file, "missing" if size_bytes is None else "empty")
+            raise self._damage(file.path, "missing" if size_bytes is None else "empty")
         if size_bytes != file.size_bytes:
-            raise self._damage(file, f"{size_bytes} bytes long, recorded are {file.size_bytes}")
+            raise self._damage(file.path, f"{size_bytes} bytes long, recorded are {file.size_bytes}")
 
     def _check_text(self, file: RecordedFile, content: bytes | None) -> None:
         self._check_size(file, None if content is None else len(content))
         if content is not None and crc32c_of([content]) != file.crc32c:
-            raise self._damage(file, "not what was stored there")
+            raise self._damage(file.path, "not what was stored there")
 
     def _checked(self, file: RecordedFile) -> Iterator[bytes]:
         """The file's bytes; an error at their end where they are not what they should be: then nothing is stored."""
         stream = CountedStream(self._source.read(file.path))
         yield from stream
         if stream.crc32c != file.crc32c:
-            raise self._damage(file, "not what was stored there")
+            raise self._damage(file.path, "not what was stored there")
 
-    def _damage(self, file: RecordedFile, how: str) -> StorageError:
-        return StorageError(f"{file.path} in {self._source.uri} is {how}. {REMEDY}")
+    def _damage(self, path: str, how: str) -> StorageError:
+        return StorageError(f"{path} in {self._source.uri} is {how}. {REMEDY}")
 
     def _copy_documents(self, unit: str, contents: dict[str, bytes]) -> Copied:
         done = Copied()
