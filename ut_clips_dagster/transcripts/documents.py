@@ -12,6 +12,11 @@ from ut_clips_dagster.results_api.models import UtcDatetime, Uuid
 TRANSCRIPT, CLIP_TRANSCRIPTS = "transcript", "clip_transcripts"
 
 
+def transcript_path(session_id: str) -> str:
+    """Where a session's transcript is stored."""
+    return f"{SESSIONS}{session_id}/transcript.vtt"
+
+
 class TranscriptDocument(Document):
     """`transcript.json`: what the API answered; `transcript.vtt` beside it is the transcript, byte for byte."""
 
@@ -30,7 +35,7 @@ class TranscriptDocument(Document):
     def recorded(self) -> Iterator[RecordedFile]:
         """See `Document`."""
         if self.size_bytes is not None and self.crc32c is not None:
-            yield RecordedFile(f"{SESSIONS}{self.session_id}/transcript.vtt", self.size_bytes, self.crc32c)
+            yield RecordedFile(transcript_path(self.session_id), self.size_bytes, self.crc32c)
 
 
 class CutTranscript(Document):

@@ -11,7 +11,7 @@ from datetime import datetime
 import pandas as pd
 
 from ut_clips_dagster.archive.documents import SessionRecord
-from ut_clips_dagster.archive.records import ABSENT, SESSIONS, seal
+from ut_clips_dagster.archive.records import ABSENT, seal
 from ut_clips_dagster.archive.relisting import begin_of, next_time
 from ut_clips_dagster.archive.side_documents import SideDocuments
 from ut_clips_dagster.errors import StorageError
@@ -24,6 +24,7 @@ from ut_clips_dagster.transcripts.documents import (
     TRANSCRIPT,
     ClipTranscriptsDocument,
     TranscriptDocument,
+    transcript_path,
 )
 from ut_clips_dagster.transcripts.webvtt_text import read_transcript
 
@@ -41,7 +42,7 @@ class TranscriptShelf:
     @staticmethod
     def path(session_id: str) -> str:
         """Where a session's transcript is, below the archive's root."""
-        return f"{SESSIONS}{session_id}/transcript.vtt"
+        return transcript_path(session_id)
 
     def body(self, session_id: str) -> bytes | None:
         """The transcript that is recorded, byte for byte; None when none is.
