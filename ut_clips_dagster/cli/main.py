@@ -301,10 +301,11 @@ def simulator(  # noqa: PLR0913, PLR0917 - a command's options
     ] = None,
 ) -> None:
     """Serve the Results API on your desk: client demo, secret demo, POST /oauth2/token, /openapi.json."""
-    from ut_clips_dagster.cli.simulator import serve_simulator
+    from ut_clips_dagster.cli.simulator import explaining_options
+    from ut_clips_dagster.simulator.server import serve
 
-    with failing_plainly():
-        serve_simulator(
+    with failing_plainly(), explaining_options():
+        serve(
             port=port,
             rate_limit=rate_limit,
             sessions=sessions,

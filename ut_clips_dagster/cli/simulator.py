@@ -1,41 +1,24 @@
-"""`ut-clips simulator`: the Results API on your desk, until interrupted."""
+"""`ut-clips simulator`: what its options may be, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pydantic import ValidationError
 
 from ut_clips_dagster.errors import SettingsError
-from ut_clips_dagster.simulator.server import serve
 
 
-def serve_simulator(  # noqa: PLR0913 - the options of a command
-    *,
-    port: int,
-    rate_limit: int,
-    sessions: int,
-    time_scale: float,
-    appear_every_s: float | None,
-    seed: int,
-    faults: Sequence[str],
-) -> None:
-    """Serve until interrupted.
+@contextmanager
+def explaining_options() -> Iterator[None]:
+    """Name an option, or a fault, that makes no sense.
 
     Raises:
-        SettingsError: an option or a fault makes no sense.
-        OSError: the port is taken.
+        SettingsError: one does not.
     """
     try:
-        serve(
-            port=port,
-            rate_limit=rate_limit,
-            sessions=sessions,
-            time_scale=time_scale,
-            appear_every_s=appear_every_s,
-            seed=seed,
-            faults=faults,
-        )
+        yield
     except ValidationError as error:
         raise SettingsError("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from None
     except ValueError as error:
