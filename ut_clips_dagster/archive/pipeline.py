@@ -185,10 +185,10 @@ class ArchivePipeline:
 
     def _loop(self, threads: DownloadThreads, stop_starting_at: float | None) -> Iterator[SessionResult]:
         while True:
-            self._check()
             yield from self._collect_downloads()
             if stop_starting_at is not None and self._clock() >= stop_starting_at:
                 yield from self._leave_rest()
+            self._check()  # last before the request: whoever takes a result may have had it for long
             outcome = self._poller.step()
             self._check()  # a request may have waited long
             self._progress.requests = self._poller.requests_sent

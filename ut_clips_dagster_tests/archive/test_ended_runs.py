@@ -23,6 +23,7 @@ from ut_clips_dagster.results_api.media import MediaClient
 from ut_clips_dagster.simulator import Operation, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster_tests.waiting import until
 
 
 @pytest.fixture
@@ -59,10 +60,11 @@ def run(server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_run_that_was_ended_sends_writes_and_reports_nothing_more(server: SimulatorServer, run: Run) -> None:
-    sessions = [server.world.add_session(clips=1).session_id for _ in range(3)]
+    sessions = [server.world.add_session(clips=1).session_id for _ in range(30)]
     results = run.pipeline.run(sessions, Steps())
     first = next(results)
     run.ended.set()
+    until("what was under way is done", lambda: all(future.done() for future in run.pipeline._downloads), 10)
     requests = len(server.requests.entries())
     documents = {path: run.store.read_document(path) for path in run.store.walk("sessions/")}
 
