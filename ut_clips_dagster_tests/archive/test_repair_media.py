@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -15,20 +14,8 @@ from ut_clips_dagster.cli.platform import archive_settings
 from ut_clips_dagster.cli.verify import verify
 from ut_clips_dagster.storage.media_table import SCHEMA, MediaTable
 
-from .damaged_archive import DamagedArchive, archive_to_damage
+from .damaged_archive import DamagedArchive
 from .test_repair import KINDS_OF_DAMAGE, damage
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DamagedArchive]:
-    with archive_to_damage(tmp_path_factory.mktemp("damaged")) as bench:
-        yield bench
-
-
-@pytest.fixture
-def bench(made: DamagedArchive) -> DamagedArchive:
-    made.put_back()
-    return made
 
 
 def media_rows(bench: DamagedArchive) -> pd.DataFrame:

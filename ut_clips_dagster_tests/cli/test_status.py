@@ -49,16 +49,15 @@ def test_a_session_that_was_never_listed_has_its_reason_and_the_exit_code_is_2(s
     assert f"answered 403 for the clips of session {bad}" in session["reason"]
 
 
-def test_a_test_that_cannot_be_read_any_more_is_told_since_when_and_why(simulator: SimulatorServer) -> None:
-    assert invoke("archive")[0] == 0
-    simulator.faults.add("forbidden:operation=list_sessions")
+def test_a_test_that_cannot_be_read_any_more_is_told_since_when_and_why(archived: SimulatorServer) -> None:
+    archived.faults.add("forbidden:operation=list_sessions")
     assert invoke("archive")[0] == 2
 
     code, output = invoke("status")
 
     assert code == 0  # of what is known nothing is unfinished
     told = " ".join(output.split())
-    assert f"Test {simulator.world.test_ids[0]} is not read since 20" in told
+    assert f"Test {archived.world.test_ids[0]} is not read since 20" in told
     assert "answered 403" in told
     assert "Its new sessions are not known here." in told
 
@@ -87,10 +86,9 @@ def test_a_session_given_up_says_so_and_is_unhealthy(simulator: SimulatorServer,
     assert invoke("health", "--given-up", "1")[0] == 0
 
 
-@pytest.mark.usefixtures("simulator")
+@pytest.mark.usefixtures("archived")
 def test_a_session_found_without_a_partition_is_unfinished(tmp_path: Path) -> None:
     """A daemon that died between the event and the partition leaves one."""
-    assert invoke("archive")[0] == 0
     found = "00000000-0000-4000-8000-000000000009"
     with DagsterInstance.from_config(str(tmp_path / "home")) as instance:
         instance.report_runless_asset_event(AssetMaterialization("usertesting_sessions", partition=found))
@@ -133,9 +131,8 @@ def test_an_empty_archive_without_an_instance_is_not_called_archived(
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
-@pytest.mark.usefixtures("simulator")
+@pytest.mark.usefixtures("archived")
 def test_an_archive_that_is_gone_is_an_error_and_not_archived(tmp_path: Path) -> None:
-    assert invoke("archive")[0] == 0
     shutil.move(tmp_path / "archive", tmp_path / "elsewhere")
 
     code, output = invoke("status")
@@ -173,9 +170,8 @@ def test_a_home_of_nobody_is_explained(name: str, monkeypatch: pytest.MonkeyPatc
     assert (code, name in output, "names no home directory" in output) == (1, True, True), output
 
 
-@pytest.mark.usefixtures("simulator")
+@pytest.mark.usefixtures("archived")
 def test_a_broken_database_is_told_without_a_stack_trace(tmp_path: Path) -> None:
-    assert invoke("archive")[0] == 0
     (tmp_path / "home" / "history" / "runs.db").write_bytes(b"no database" * 1000)
 
     code, output = invoke("status")
