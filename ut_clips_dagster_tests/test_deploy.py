@@ -111,6 +111,20 @@ def test_what_all_services_share_leaves_the_run_launcher_what_it_reads() -> None
         assert shared.keys().isdisjoint(unit(service)["Service"].keys()), f"{service.name} has something of it, too"
 
 
+def test_no_drop_in_for_all_services_keeps_health_from_telling_that_the_archive_is_not_mounted() -> None:
+    """A dependency stops the unit that has it; a path that is not there does, too (226/NAMESPACE), but for a `-`."""
+    runbook = (DEPLOY.parent / "docs" / "operating.md").read_text()
+    blocks = "\n".join(re.findall(r"```ini\n(.*?)```", runbook, re.DOTALL))
+    named = re.findall(r"# /etc/systemd/system/(\S+)\.d/\S+\.conf.*\n((?: *[^#\s].*\n|\n)+)", blocks)
+    assert {"ut-clips-.service", "ut-clips-code-server.service"} <= {name for name, _ in named}
+    for_all = [text for name, text in named if name == "ut-clips-.service"]
+
+    for text in (*for_all, SHARED.read_text()):
+        assert "[Unit]" not in text
+        assert re.findall(r"ReadWritePaths=(?!-)", text) == []
+    assert "RequiresMountsFor" not in re.sub(r"```ini\n.*?```", "", runbook, flags=re.DOTALL), "it is for single units"
+
+
 def test_the_timer_asks_for_health_and_alerts() -> None:
     service = unit(DEPLOY / "ut-clips-health.service")["Service"]
     assert service["ExecStart"] == f"{INSTALLED}/.venv/bin/ut-clips health --alert"
