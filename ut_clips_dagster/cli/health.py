@@ -43,7 +43,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
     if urls:
         check_urls(urls)
     store, table = store_of(settings.archive), MetadataTable.of_archive(settings.archive)
-    memory, problem = AlertMemory(store), ""
+    problem = ""
     with ExitStack() as stack:
         try:
             instance = stack.enter_context(existing_instance())
@@ -53,6 +53,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         problem = problem or ("" if exists else missing_home())
         home, account = home_path() if exists else None, Account.of(settings)
         facts = gather(store, table, test_ids, instance, home, now_utc(), account, sensors_of(settings))
+    memory = AlertMemory(store, archive_problem=facts.archive_problem)
     facts = replace(
         facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls, facts.now)
     )

@@ -29,17 +29,25 @@ class AlertMemory:
     """What was told, in the archive, where the sensor and `ut-clips health --alert` both see it.
 
     An archive that cannot be written (a full disk) is what has to be told, once: then it is remembered in a directory
-    of its own for temporary files.
+    of its own for temporary files, which otherwise holds a copy.
     """
 
-    def __init__(self, store: Store, spare: Path | None = None) -> None:
+    def __init__(self, store: Store, spare: Path | None = None, *, archive_problem: str = "") -> None:
+        """What was told, for one look.
+
+        Args:
+            store: the archive's.
+            spare: where it is remembered when the archive cannot be written.
+            archive_problem: see `Facts`: then nothing is read or written there, as it may be an empty mount point.
+        """
         name = f"ut_clips_{hashlib.sha256(store.uri.encode()).hexdigest()[:12]}"
         self._stores: tuple[Store, ...] = (store, LocalStore(spare or Path(tempfile.gettempdir()) / name))
+        self._is_archive_there = not archive_problem
 
     def read(self, now: datetime) -> AlertState:
         """The newest state that can be read; an empty one when none can."""
         found = []
-        for store in self._stores:
+        for store in self._stores if self._is_archive_there else self._stores[1:]:
             with suppress(StorageError):
                 found.append(_parse(store.read_document(STATE)))
         return max(found, key=lambda state: _looked_at(state, now), default=AlertState())
@@ -57,11 +65,16 @@ class AlertMemory:
             older = _looked_at(present, now) < _looked_at(newest, now)
             return seal(update(newest if older else present).model_dump_json(indent=1).encode())
 
-        first, spare = self._stores
-        try:
-            first.update_document(STATE, apply)
-        except StorageError:
+        archive, spare = self._stores
+        written = None
+        with suppress(StorageError):
+            written = archive.update_document(STATE, apply) if self._is_archive_there else None
+        if written is None:
             spare.update_document(STATE, apply)
+            return
+        copied = written
+        with suppress(StorageError):  # else the next outage would go by what was told in the last one
+            spare.update_document(STATE, lambda _: copied)
 
     def failing(self, urls: Sequence[str], now: datetime) -> list[Waiting]:
         """The receivers that could not be told."""

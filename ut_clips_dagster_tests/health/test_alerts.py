@@ -183,6 +183,31 @@ def test_an_archive_that_cannot_be_written_is_told_once_all_the_same(tmp_path: P
     assert (tmp_path / "archive" / STATE).exists()
 
 
+def test_nothing_is_written_below_an_empty_mount_point_and_each_outage_is_told(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    disk, place = tmp_path / "disk", tmp_path / "archive"
+    gone = Finding("archive", "The archive holds no table.", None, "Mount it.")
+
+    def looks(*minutes: int, mounted: bool) -> None:
+        store = LocalStore(disk if mounted else place)
+        problem = "" if mounted else gone.what
+        memory = AlertMemory(store, tmp_path / "spare", archive_problem=problem)
+        for minute in minutes:
+            look(memory, minute, *([] if mounted else [gone]), urls=[receiver.url])
+
+    for minute in (0, 1, 2):  # as it was done once, and is still there
+        look(AlertMemory(LocalStore(place), tmp_path / "none"), minute, gone, urls=[receiver.url])
+    receiver.messages.clear()
+    before = (place / STATE).read_bytes()
+    for hour in (0, 60):
+        looks(hour, hour + 3, hour + 6, mounted=False)
+        looks(hour + 9, hour + 20, hour + 30, mounted=True)
+
+    assert [m["type"] for m in receiver.messages] == ["failure", "success"] * 2
+    assert (place / STATE).read_bytes() == before
+
+
 def test_a_url_that_apprise_does_not_understand_is_named_by_its_place_only() -> None:
     check_urls(["json://127.0.0.1/ok"])
 
