@@ -106,6 +106,7 @@ def test_what_all_services_share_leaves_the_run_launcher_what_it_reads() -> None
     assert shared["User"] == "ut-clips"
     assert shared["StateDirectory"] == "ut_clips_dagster"
     assert "ProcSubset" not in shared, "the boot ID is below /proc/sys"
+    assert (shared["RuntimeDirectory"], shared["RuntimeDirectoryPreserve"]) == ("ut-clips", "yes"), "of alerts"
     for service in SERVICES:
         assert service.name.startswith("ut-clips-"), "the shared part goes by the name"
         assert shared.keys().isdisjoint(unit(service)["Service"].keys()), f"{service.name} has something of it, too"

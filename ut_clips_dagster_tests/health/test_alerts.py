@@ -183,6 +183,37 @@ def test_an_archive_that_cannot_be_written_is_told_once_all_the_same(tmp_path: P
     assert (tmp_path / "archive" / STATE).exists()
 
 
+def test_the_services_of_systemd_share_what_was_told(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    (tmp_path / "archive").write_text("a file where a directory should be")
+    for minute, temporary in enumerate(("one", "another", "a third", "a fourth")):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / temporary))
+        look(AlertMemory(LocalStore(tmp_path / "archive")), minute, LOST, FULL, urls=[receiver.url])
+
+    (message,) = receiver.messages
+    assert FULL.what in message["message"], "the first of them saw it two minutes before"
+
+
+def test_what_can_be_remembered_nowhere_is_told_and_says_so(
+    tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in ("archive", "spare"):
+        (tmp_path / place).write_text("a file where a directory should be")
+    memory = AlertMemory(LocalStore(tmp_path / "archive"), tmp_path / "spare")
+
+    for minute in (5, 15):
+        assert look(memory, minute, LOST, FULL, urls=[receiver.url]) == []
+
+    for message in receiver.messages:
+        assert LOST.what in message["message"]
+        assert FULL.what in message["message"]
+        assert "cannot be remembered" in message["message"]
+    assert len(receiver.messages) == 2
+    assert "cannot be remembered" in caplog.text
+
+
 def test_nothing_is_written_below_an_empty_mount_point_and_each_outage_is_told(
     tmp_path: Path, receiver: Receiver
 ) -> None:
