@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
@@ -38,6 +39,8 @@ CONFIG = "dagster.yaml"
 MOST_TICKS = 200
 MOST_READ = 20
 """Documents read to find the session that waits longest: partitions are in the order in which they were found."""
+MOST_LOOKED_FOR = 500
+"""Sessions whose documents are looked for to read so many: a bucket takes tens of milliseconds for each."""
 ASKED_WITH_THE_OTHERS = timedelta(days=1)
 _ERROR_CLASS = re.compile(r"\A[\w.]+: ")
 
@@ -143,6 +146,8 @@ def instance_facts(
     )
     queued = [record for record in queued if is_of(record.dagster_run, account)]
     beats = instance.get_daemon_heartbeats()
+    given_up = _given_up(states.get(UNFINISHED_SESSIONS), set(unfinished) - in_flight)
+    given_up_sessions = {session.name for session in given_up}
     return InstanceFacts(
         heartbeats={
             kind: datetime.fromtimestamp(beats[kind].timestamp, timezone.utc) if kind in beats else None
@@ -151,9 +156,9 @@ def instance_facts(
         sensors=[
             _sensor(instance, name, interval_s, states.get(name), account) for name, interval_s in sensors.items()
         ],
-        given_up=_given_up(states.get(UNFINISHED_SESSIONS), set(unfinished) - in_flight),
+        given_up=given_up,
         oldest_queued_run=Waiting(queued[0].dagster_run.run_id, _utc(queued[0].create_timestamp)) if queued else None,
-        oldest_unfinished=_longest_waiting(unfinished, records),
+        oldest_unfinished=_longest_waiting((key for key in unfinished if key not in given_up_sessions), records),
         runs_in_flight=_runs_in_flight(instance, account),
     )
 
@@ -238,13 +243,17 @@ def _given_up(state: InstigatorState | None, unfinished: set[str]) -> list[Waiti
     return sorted(found, key=lambda waiting: waiting.since)
 
 
-def _longest_waiting(unfinished: Sequence[str], records: SessionRecords) -> Waiting | None:
-    found = [
-        Waiting(session_id, record.session.found_at)
-        for session_id, record in records.read_all(unfinished[:MOST_READ])
-        if not isinstance(record, StorageError) and record.session
-    ]
+def _longest_waiting(session_ids: Iterable[str], records: SessionRecords) -> Waiting | None:
+    found = islice(_waiting(islice(session_ids, MOST_LOOKED_FOR), records), MOST_READ)
     return min(found, key=lambda waiting: waiting.since, default=None)
+
+
+def _waiting(session_ids: Iterable[str], records: SessionRecords) -> Iterator[Waiting]:
+    """Those that were found: of a session that a person added nothing says since when it waits."""
+    for session_id in session_ids:
+        with suppress(StorageError):
+            if session := records.session(session_id):
+                yield Waiting(session_id, session.found_at)
 
 
 def discoveries_of(

@@ -48,7 +48,7 @@ class InstanceFacts:
     """Unfinished sessions without a retry left, longest waiting first."""
     oldest_queued_run: Waiting | None = None
     oldest_unfinished: Waiting | None = None
-    """The session that is unfinished for the longest time."""
+    """The session that is unfinished for the longest time, of those that are not given up."""
     runs_in_flight: int = 0
 
 

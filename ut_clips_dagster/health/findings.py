@@ -212,8 +212,7 @@ def _sessions(instance: InstanceFacts, now: datetime, limits: Limits) -> Iterato
         what = f"Run {run.name} waits in the queue for {_rough(now - run.since)}."
         to_do = "See in the UI (Runs) what is in progress: a run that does not end holds its place for up to 6 h."
         yield Finding("queued", what, run.since, to_do)
-    session = instance.oldest_unfinished
-    if session and now - session.since > limits.unarchived and session.name not in {s.name for s in instance.given_up}:
+    if (session := instance.oldest_unfinished) and now - session.since > limits.unarchived:
         what = f"Session {session.name} was found {_rough(now - session.since)} ago and is not archived."
         to_do = "See why by `ut-clips status`; `ut-clips plan` tells how long a backlog takes."
         yield Finding("unarchived", what, session.since, to_do)
