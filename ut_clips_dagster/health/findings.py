@@ -48,9 +48,10 @@ def judge(facts: Facts, limits: Limits) -> list[Finding]:
     daemon = list(_daemon(facts, limits))
     discovery = list(_discovery(facts, limits, stopped=bool(daemon)))
     found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *_clock(facts), *daemon, *discovery]
+    lost = any(finding.key.startswith("discovery:") for finding in discovery)  # not what is malformed in a list
     if facts.instance and not daemon:
         for sensor in facts.instance.sensors:
-            told = (discovery and sensor.discovers) or (facts.undelivered and sensor.alerts)
+            told = (lost and sensor.discovers) or (facts.undelivered and sensor.alerts)
             if not (told and sensor.on):  # the tests, or the receivers, say it better
                 found += _sensor(sensor, facts.now, limits)
     if facts.instance:

@@ -179,6 +179,8 @@ def test_new_sessions_that_fails_is_told_by_its_tests_and_not_twice() -> None:
 
     assert found(facts(unread("credentials", ago(hours=1)), instance=instance)).keys() == {"discovery:credentials"}
     assert found(facts(instance=instance)).keys() == {"sensor:new_sessions"}
+    malformed = facts(read(malformed=1), instance=instance)
+    assert found(malformed).keys() == {f"malformed:{TEST}", "sensor:new_sessions"}, "that does not tell of it"
 
 
 def test_alerts_that_cannot_be_delivered_are_told_by_their_receivers_and_not_twice() -> None:
