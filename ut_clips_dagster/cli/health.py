@@ -27,6 +27,8 @@ from ut_clips_dagster.settings import Settings, load_settings
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=36500)
+"""Far below what a timedelta holds: thresholds are multiplied."""
 _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -86,7 +88,10 @@ def limits_of(  # noqa: PLR0913 - one for each option
 
 
 def _duration(option: str, text: str) -> timedelta:
-    return timedelta(seconds=_number(option, text, _SECONDS))
+    seconds = _number(option, text, _SECONDS)
+    if seconds > _LONGEST.total_seconds():
+        raise SettingsError(f"{option} {text!r} is too long: give at most {_LONGEST.days}d.")
+    return timedelta(seconds=seconds)
 
 
 def _number(option: str, text: str, units: dict[str, int]) -> float:
