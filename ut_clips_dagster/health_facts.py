@@ -35,7 +35,8 @@ from ut_clips_dagster.sensor_names import HEALTH_ALERTS, INTERVALS_S, NEW_SESSIO
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
-CONFIG = "dagster.yaml"
+BEGUN_AT = "ut_clips_health_begun_at"
+"""Key of a cursor in Dagster's storage, which all who look share, whatever their files."""
 MOST_TICKS = 200
 MOST_READ = 20
 """Documents read to find the session that waits longest: partitions are in the order in which they were found."""
@@ -81,6 +82,8 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
     if instance:
         try:
             facts = instance_facts(instance, None if problem else table, SessionRecords(store), account, sensors)
+            if any(facts.heartbeats.values()):
+                facts = replace(facts, begun_at=_begun_at(instance, now, account))
         except Exception as error:  # noqa: BLE001 - a database of any kind, that fails in its own way
             instance_problem = f"The Dagster instance cannot be read: {str(error).splitlines()[0][:200]}"
     return Facts(
@@ -90,7 +93,6 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         archive_is_empty=empty and not problem,
         discoveries=discoveries,
         home=str(home or ""),
-        begun_at=_begun_at(home),
         instance=facts,
         instance_problem=instance_problem,
         spaces=spaces(store.uri, home),
@@ -108,12 +110,6 @@ def is_empty(store: Store, table: MetadataTable) -> bool:
     documented = next(iter(store.walk(DOCUMENTS)), None) is not None
     table.unfinished()
     return not documented and table.open() is None
-
-
-def _begun_at(home: Path | None) -> datetime | None:
-    with suppress(OSError):
-        return datetime.fromtimestamp((home / CONFIG).stat().st_mtime, timezone.utc) if home else None
-    return None
 
 
 def spaces(archive: str, home: Path | None) -> list[Space]:
@@ -161,6 +157,17 @@ def instance_facts(
         oldest_unfinished=_longest_waiting((key for key in unfinished if key not in given_up_sessions), records),
         runs_in_flight=_runs_in_flight(instance, account),
     )
+
+
+def _begun_at(instance: DagsterInstance, now: datetime, account: Account) -> datetime:
+    """When a daemon was first seen to live: now, if nobody has noted it. Who may only read leaves it to the others."""
+    key = account.named(BEGUN_AT)
+    noted = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
+    if noted and not is_future(begun_at := datetime.fromisoformat(noted), now):
+        return begun_at
+    with suppress(Exception):  # a database of any kind
+        instance.daemon_cursor_storage.set_cursor_values({key: now.isoformat()})
+    return now
 
 
 def sensor_states(

@@ -95,7 +95,7 @@ def test_the_code_server_tries_the_settings_and_brings_the_instances_configurati
     text = (DEPLOY / "ut-clips-code-server.service").read_text()
     before = re.findall(r"^ExecStartPre=(.+)$", text, re.MULTILINE)
     assert before == [
-        "/usr/bin/install -D -m 0640 dagster.yaml ${DAGSTER_HOME}/dagster.yaml",
+        "/usr/bin/install -C -D -m 0640 dagster.yaml ${DAGSTER_HOME}/dagster.yaml",
         f"-{INSTALLED}/.venv/bin/ut-clips check-settings",
     ]
     assert (DEPLOY.parent / "dagster.yaml").is_file()

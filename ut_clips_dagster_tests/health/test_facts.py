@@ -16,11 +16,12 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._daemon.types import DaemonHeartbeat
 
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.health.facts import InstanceFacts
-from ut_clips_dagster.health_facts import MOST_READ, instance_facts
+from ut_clips_dagster.health_facts import MOST_READ, gather
 from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.sensor_names import UNFINISHED_SESSIONS
 from ut_clips_dagster.sensors.unfinished_sessions import RETRY_AFTER, Cursor, Tries
@@ -43,8 +44,11 @@ def sensor_state(name: str, data: SensorInstigatorData) -> InstigatorState:
     return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, data)
 
 
-def looked_at(instance: DagsterInstance, archive: Path) -> InstanceFacts:
-    return instance_facts(instance, MetadataTable.of_archive(str(archive)), SessionRecords(LocalStore(archive)))
+def looked_at(instance: DagsterInstance, archive: Path, now: datetime = NOW) -> InstanceFacts:
+    archive.mkdir(exist_ok=True)
+    facts = gather(LocalStore(archive), MetadataTable.of_archive(str(archive)), None, instance, archive.parent, now)
+    assert facts.instance
+    return facts.instance
 
 
 def key(number: int) -> str:
@@ -57,6 +61,21 @@ def found(archive: Path, session_id: str, at: datetime) -> None:
             session_id=session_id, test_id=key(0), status="", started_at=at, finished_at=at, found_at=at
         )
     )  # fmt: skip
+
+
+def test_the_daemon_has_begun_when_one_was_first_seen_whatever_becomes_of_the_configuration(
+    instance: DagsterInstance, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    assert looked_at(instance, archive).begun_at is None, "cron needs no daemon"
+    instance.add_daemon_heartbeat(DaemonHeartbeat(NOW.timestamp(), "SENSOR", "one"))
+    ahead = NOW + timedelta(days=365)
+    assert looked_at(instance, archive, ahead).begun_at == ahead
+    assert looked_at(instance, archive).begun_at == NOW, "that clock was wrong"
+
+    for hours in (1, 2):
+        (tmp_path / "dagster.yaml").write_text("")  # each start of the code server, each pod of a CronJob
+        assert looked_at(instance, archive, NOW + timedelta(hours=hours)).begun_at == NOW
 
 
 def test_neither_a_session_given_up_nor_partitions_added_by_hand_hide_what_waits(
