@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
@@ -34,10 +35,13 @@ from ut_clips_dagster.sensor_names import HEALTH_ALERTS, INTERVALS_S, NEW_SESSIO
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
 
-CONFIG = "dagster.yaml"
+BEGUN_AT = "ut_clips_health_begun_at"
+"""Key of a cursor in Dagster's storage, which all who look share, whatever their files."""
 MOST_TICKS = 200
 MOST_READ = 20
 """Documents read to find the session that waits longest: partitions are in the order in which they were found."""
+MOST_LOOKED_FOR = 500
+"""Sessions whose documents are looked for to read so many: a bucket takes tens of milliseconds for each."""
 ASKED_WITH_THE_OTHERS = timedelta(days=1)
 _ERROR_CLASS = re.compile(r"\A[\w.]+: ")
 
@@ -78,6 +82,8 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
     if instance:
         try:
             facts = instance_facts(instance, None if problem else table, SessionRecords(store), account, sensors)
+            if any(facts.heartbeats.values()):
+                facts = replace(facts, begun_at=_begun_at(instance, now, account))
         except Exception as error:  # noqa: BLE001 - a database of any kind, that fails in its own way
             instance_problem = f"The Dagster instance cannot be read: {str(error).splitlines()[0][:200]}"
     return Facts(
@@ -87,7 +93,6 @@ def gather(  # noqa: PLR0913, PLR0917 - all places that facts come from
         archive_is_empty=empty and not problem,
         discoveries=discoveries,
         home=str(home or ""),
-        begun_at=_begun_at(home),
         instance=facts,
         instance_problem=instance_problem,
         spaces=spaces(store.uri, home),
@@ -105,12 +110,6 @@ def is_empty(store: Store, table: MetadataTable) -> bool:
     documented = next(iter(store.walk(DOCUMENTS)), None) is not None
     table.unfinished()
     return not documented and table.open() is None
-
-
-def _begun_at(home: Path | None) -> datetime | None:
-    with suppress(OSError):
-        return datetime.fromtimestamp((home / CONFIG).stat().st_mtime, timezone.utc) if home else None
-    return None
 
 
 def spaces(archive: str, home: Path | None) -> list[Space]:
@@ -143,6 +142,8 @@ def instance_facts(
     )
     queued = [record for record in queued if is_of(record.dagster_run, account)]
     beats = instance.get_daemon_heartbeats()
+    given_up = _given_up(states.get(UNFINISHED_SESSIONS), set(unfinished) - in_flight)
+    given_up_sessions = {session.name for session in given_up}
     return InstanceFacts(
         heartbeats={
             kind: datetime.fromtimestamp(beats[kind].timestamp, timezone.utc) if kind in beats else None
@@ -151,11 +152,22 @@ def instance_facts(
         sensors=[
             _sensor(instance, name, interval_s, states.get(name), account) for name, interval_s in sensors.items()
         ],
-        given_up=_given_up(states.get(UNFINISHED_SESSIONS), set(unfinished) - in_flight),
+        given_up=given_up,
         oldest_queued_run=Waiting(queued[0].dagster_run.run_id, _utc(queued[0].create_timestamp)) if queued else None,
-        oldest_unfinished=_longest_waiting(unfinished, records),
+        oldest_unfinished=_longest_waiting((key for key in unfinished if key not in given_up_sessions), records),
         runs_in_flight=_runs_in_flight(instance, account),
     )
+
+
+def _begun_at(instance: DagsterInstance, now: datetime, account: Account) -> datetime:
+    """When a daemon was first seen to live: now, if nobody has noted it. Who may only read leaves it to the others."""
+    key = account.named(BEGUN_AT)
+    noted = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
+    if noted and not is_future(begun_at := datetime.fromisoformat(noted), now):
+        return begun_at
+    with suppress(Exception):  # a database of any kind
+        instance.daemon_cursor_storage.set_cursor_values({key: now.isoformat()})
+    return now
 
 
 def sensor_states(
@@ -238,13 +250,17 @@ def _given_up(state: InstigatorState | None, unfinished: set[str]) -> list[Waiti
     return sorted(found, key=lambda waiting: waiting.since)
 
 
-def _longest_waiting(unfinished: Sequence[str], records: SessionRecords) -> Waiting | None:
-    found = [
-        Waiting(session_id, record.session.found_at)
-        for session_id, record in records.read_all(unfinished[:MOST_READ])
-        if not isinstance(record, StorageError) and record.session
-    ]
+def _longest_waiting(session_ids: Iterable[str], records: SessionRecords) -> Waiting | None:
+    found = islice(_waiting(islice(session_ids, MOST_LOOKED_FOR), records), MOST_READ)
     return min(found, key=lambda waiting: waiting.since, default=None)
+
+
+def _waiting(session_ids: Iterable[str], records: SessionRecords) -> Iterator[Waiting]:
+    """Those that were found: of a session that a person added nothing says since when it waits."""
+    for session_id in session_ids:
+        with suppress(StorageError):
+            if session := records.session(session_id):
+                yield Waiting(session_id, session.found_at)
 
 
 def discoveries_of(

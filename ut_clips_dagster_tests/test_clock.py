@@ -166,7 +166,7 @@ def test_what_was_told_is_not_told_again_nor_kept_from_being_told(store: LocalSt
     memory = AlertMemory(store, tmp_path / "spare")
     told = AlertState(looked_at=NOW, targets={"a": Target(claimed_until=AHEAD)})
     memory.update(lambda _: told, NOW)
-    AlertMemory(LocalStore(tmp_path / "spare"), tmp_path).update(lambda _: AlertState(looked_at=AHEAD), NOW)
+    AlertMemory(LocalStore(tmp_path / "spare"), tmp_path / "none").update(lambda _: AlertState(looked_at=AHEAD), NOW)
     full = Finding("space", "It is full.", None, "Make room.")
     seen = Target(findings={"space": Known(what="", first_seen=AHEAD), "x": Known(what="", first_seen=NOW, told=True)})
 

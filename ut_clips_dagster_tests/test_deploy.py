@@ -95,7 +95,7 @@ def test_the_code_server_tries_the_settings_and_brings_the_instances_configurati
     text = (DEPLOY / "ut-clips-code-server.service").read_text()
     before = re.findall(r"^ExecStartPre=(.+)$", text, re.MULTILINE)
     assert before == [
-        "/usr/bin/install -D -m 0640 dagster.yaml ${DAGSTER_HOME}/dagster.yaml",
+        "/usr/bin/install -C -D -m 0640 dagster.yaml ${DAGSTER_HOME}/dagster.yaml",
         f"-{INSTALLED}/.venv/bin/ut-clips check-settings",
     ]
     assert (DEPLOY.parent / "dagster.yaml").is_file()
@@ -106,9 +106,24 @@ def test_what_all_services_share_leaves_the_run_launcher_what_it_reads() -> None
     assert shared["User"] == "ut-clips"
     assert shared["StateDirectory"] == "ut_clips_dagster"
     assert "ProcSubset" not in shared, "the boot ID is below /proc/sys"
+    assert (shared["RuntimeDirectory"], shared["RuntimeDirectoryPreserve"]) == ("ut-clips", "yes"), "of alerts"
     for service in SERVICES:
         assert service.name.startswith("ut-clips-"), "the shared part goes by the name"
         assert shared.keys().isdisjoint(unit(service)["Service"].keys()), f"{service.name} has something of it, too"
+
+
+def test_no_drop_in_for_all_services_keeps_health_from_telling_that_the_archive_is_not_mounted() -> None:
+    """A dependency stops the unit that has it; a path that is not there does, too (226/NAMESPACE), but for a `-`."""
+    runbook = (DEPLOY.parent / "docs" / "operating.md").read_text()
+    blocks = "\n".join(re.findall(r"```ini\n(.*?)```", runbook, re.DOTALL))
+    named = re.findall(r"# /etc/systemd/system/(\S+)\.d/\S+\.conf.*\n((?: *[^#\s].*\n|\n)+)", blocks)
+    assert {"ut-clips-.service", "ut-clips-code-server.service"} <= {name for name, _ in named}
+    for_all = [text for name, text in named if name == "ut-clips-.service"]
+
+    for text in (*for_all, SHARED.read_text()):
+        assert "[Unit]" not in text
+        assert re.findall(r"ReadWritePaths=(?!-)", text) == []
+    assert "RequiresMountsFor" not in re.sub(r"```ini\n.*?```", "", runbook, flags=re.DOTALL), "it is for single units"
 
 
 def test_the_timer_asks_for_health_and_alerts() -> None:

@@ -27,6 +27,8 @@ from ut_clips_dagster.settings import Settings, load_settings
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=36500)
+"""Far below what a timedelta holds: thresholds are multiplied."""
 _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -43,7 +45,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
     if urls:
         check_urls(urls)
     store, table = store_of(settings.archive), MetadataTable.of_archive(settings.archive)
-    memory, problem = AlertMemory(store), ""
+    problem = ""
     with ExitStack() as stack:
         try:
             instance = stack.enter_context(existing_instance())
@@ -53,6 +55,7 @@ def check_health(limits: Limits, *, as_json: bool, alert: bool) -> bool:
         problem = problem or ("" if exists else missing_home())
         home, account = home_path() if exists else None, Account.of(settings)
         facts = gather(store, table, test_ids, instance, home, now_utc(), account, sensors_of(settings))
+    memory = AlertMemory(store, archive_problem=facts.archive_problem)
     facts = replace(
         facts, instance_problem=facts.instance_problem or problem, undelivered=memory.failing(urls, facts.now)
     )
@@ -85,7 +88,10 @@ def limits_of(  # noqa: PLR0913 - one for each option
 
 
 def _duration(option: str, text: str) -> timedelta:
-    return timedelta(seconds=_number(option, text, _SECONDS))
+    seconds = _number(option, text, _SECONDS)
+    if seconds > _LONGEST.total_seconds():
+        raise SettingsError(f"{option} {text!r} is too long: give at most {_LONGEST.days}d.")
+    return timedelta(seconds=seconds)
 
 
 def _number(option: str, text: str, units: dict[str, int]) -> float:

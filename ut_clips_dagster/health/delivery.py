@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -29,17 +31,24 @@ class AlertMemory:
     """What was told, in the archive, where the sensor and `ut-clips health --alert` both see it.
 
     An archive that cannot be written (a full disk) is what has to be told, once: then it is remembered in a directory
-    of its own for temporary files.
+    of its own below RUNTIME_DIRECTORY (systemd's) or for temporary files, and copied there from then on.
     """
 
-    def __init__(self, store: Store, spare: Path | None = None) -> None:
-        name = f"ut_clips_{hashlib.sha256(store.uri.encode()).hexdigest()[:12]}"
-        self._stores: tuple[Store, ...] = (store, LocalStore(spare or Path(tempfile.gettempdir()) / name))
+    def __init__(self, store: Store, spare: Path | None = None, *, archive_problem: str = "") -> None:
+        """What was told, for one look.
+
+        Args:
+            store: the archive's.
+            spare: where it is remembered when the archive cannot be written.
+            archive_problem: see `Facts`: then nothing is read or written there, as it may be an empty mount point.
+        """
+        self._stores: tuple[Store, ...] = (store, LocalStore(spare or _spare_of(store)))
+        self._is_archive_there = not archive_problem
 
     def read(self, now: datetime) -> AlertState:
         """The newest state that can be read; an empty one when none can."""
         found = []
-        for store in self._stores:
+        for store in self._stores if self._is_archive_there else self._stores[1:]:
             with suppress(StorageError):
                 found.append(_parse(store.read_document(STATE)))
         return max(found, key=lambda state: _looked_at(state, now), default=AlertState())
@@ -57,11 +66,17 @@ class AlertMemory:
             older = _looked_at(present, now) < _looked_at(newest, now)
             return seal(update(newest if older else present).model_dump_json(indent=1).encode())
 
-        first, spare = self._stores
-        try:
-            first.update_document(STATE, apply)
-        except StorageError:
+        archive, spare = self._stores
+        written = None
+        with suppress(StorageError):
+            written = archive.update_document(STATE, apply) if self._is_archive_there else None
+        if written is None:
             spare.update_document(STATE, apply)
+            return
+        copied = written
+        with suppress(StorageError):  # else the next outage would go by what was told in the last one
+            if spare.read_document(STATE) is not None:
+                spare.update_document(STATE, lambda _: copied)
 
     def failing(self, urls: Sequence[str], now: datetime) -> list[Waiting]:
         """The receivers that could not be told."""
@@ -73,16 +88,24 @@ class AlertMemory:
 def send(
     memory: AlertMemory, urls: Sequence[str], findings: Sequence[Finding], archive: str, now: datetime
 ) -> list[str]:
-    """Tell each receiver what it has to be told; returns the names of those that could not be."""
+    """Tell each receiver what it has to be told; returns the names of those that could not be.
+
+    What can be remembered nowhere is told all the same, at each look: better twice than never.
+    """
     failed = []
     for number, url in enumerate(urls, start=1):
         name = name_of(number, url)
         relevant = [f for f in findings if f.key != f"alerts:{name}"]  # it cannot be told that it is not told
-        due = _claim(memory, id_of(url), relevant, archive, now)
+        try:
+            due = _claim(memory, id_of(url), relevant, archive, now)
+        except StorageError as error:
+            log.warning("What is told cannot be remembered, and is told again at the next look: %s", error)
+            due = _unremembered(memory, id_of(url), relevant, archive, now)
         if due is None:
             continue
         done = deliver(url, due)
-        _note(memory, id_of(url), due, now, done=done)
+        with suppress(StorageError):  # it was warned of
+            _note(memory, id_of(url), due, now, done=done)
         if not done:
             failed.append(name)
             log.warning("An alert cannot be delivered to %s; it is tried again.", name)
@@ -138,6 +161,17 @@ def _claim(
     return due[0]
 
 
+def _unremembered(
+    memory: AlertMemory, target_id: str, findings: Sequence[Finding], archive: str, now: datetime
+) -> Message | None:
+    """The message to deliver when nothing can be noted: at once, as nobody would know later what was seen now."""
+    before = memory.read(now).targets.get(target_id, Target())
+    lasting = [replace(finding, since=finding.since or now - alerts.SETTLED_AFTER) for finding in findings]
+    due = alerts.message(alerts.look(before, lasting, now), findings, archive, now)
+    again = "That this was told cannot be remembered: it is told again at the next look."
+    return replace(due, body=f"{due.body}\n\n{again}") if due else None
+
+
 def _note(memory: AlertMemory, target_id: str, message: Message, now: datetime, *, done: bool) -> None:
     def update(state: AlertState) -> AlertState:
         before = state.targets.get(target_id, Target())
@@ -154,6 +188,12 @@ def _with(state: AlertState, target_id: str, target: Target, now: datetime) -> A
 def _looked_at(state: AlertState, now: datetime) -> float:
     """When a state was written, in Unix seconds; 0 for one that lies ahead, or it would be the newest for long."""
     return state.looked_at.timestamp() if state.looked_at and not is_future(state.looked_at, now) else 0.0
+
+
+def _spare_of(store: Store) -> Path:
+    """A directory that all on this machine share, and that lasts: of systemd's, as its PrivateTmp is each service's."""
+    top = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or tempfile.gettempdir()
+    return Path(top) / f"ut_clips_{hashlib.sha256(store.uri.encode()).hexdigest()[:12]}"
 
 
 def _parse(content: bytes | None) -> AlertState:

@@ -48,8 +48,10 @@ class InstanceFacts:
     """Unfinished sessions without a retry left, longest waiting first."""
     oldest_queued_run: Waiting | None = None
     oldest_unfinished: Waiting | None = None
-    """The session that is unfinished for the longest time."""
+    """The session that is unfinished for the longest time, of those that are not given up."""
     runs_in_flight: int = 0
+    begun_at: datetime | None = None
+    """When a daemon was first seen to live here; None: never."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,6 @@ class Facts:
     """By test; None for a test that was never asked."""
     home: str = ""
     """DAGSTER_HOME."""
-    begun_at: datetime | None = None
-    """When its configuration was put there: by the code server as it starts, or by the first command."""
     instance: InstanceFacts | None = None
     """None where there is no Dagster instance, or it cannot be read."""
     instance_problem: str = ""

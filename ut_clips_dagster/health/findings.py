@@ -46,11 +46,14 @@ class Finding:
 def judge(facts: Facts, limits: Limits) -> list[Finding]:
     """Everything that is not well, the causes before what follows from them."""
     daemon = list(_daemon(facts, limits))
-    discovery = list(_discovery(facts, limits, stopped=bool(daemon)))
-    found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *_clock(facts), *daemon, *discovery]
+    location = [] if daemon else list(_location(facts, limits))
+    discovery = list(_discovery(facts, limits, stopped=bool(daemon or location)))
+    found = [*_archive(facts), *_space(facts, limits), *_instance(facts), *_clock(facts)]
+    found += [*daemon, *location, *discovery]
+    lost = any(finding.key.startswith("discovery:") for finding in discovery)  # not what is malformed in a list
     if facts.instance and not daemon:
         for sensor in facts.instance.sensors:
-            told = (discovery and sensor.discovers) or (facts.undelivered and sensor.alerts)
+            told = (lost and sensor.discovers) or (facts.undelivered and sensor.alerts)
             if not (told and sensor.on):  # the tests, or the receivers, say it better
                 found += _sensor(sensor, facts.now, limits)
     if facts.instance:
@@ -117,6 +120,21 @@ def _daemon(facts: Facts, limits: Limits) -> Iterator[Finding]:
     yield Finding("daemon", what, since, "Restart it (systemctl restart ut-clips-daemon), and read its log.")
 
 
+def _location(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    """None of our sensors ever ticked. Where session lists are read all the same, say by cron, none may be meant to."""
+    instance, read = facts.instance, [document for document in facts.discoveries.values() if document]
+    if instance is None or not instance.sensors or instance.begun_at is None or _has_just_begun(facts, limits):
+        return
+    unknown = all(sensor.on and sensor.last_tick_at is None for sensor in instance.sensors)
+    if unknown and all(_age(document, facts.now) > limits.discovery for document in read):
+        what = "The code location does not load: none of its sensors ever ticked, though the Dagster daemon runs."
+        to_do = (
+            "See in the UI (Deployment) why it does not load, and the code server's log (journalctl -u "
+            "ut-clips-code-server); restart it. If it loads: switch its sensors on (Automation)."
+        )
+        yield Finding("location", what, instance.begun_at, to_do)
+
+
 def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Finding]:
     """One finding for each cause, however many tests it befell; of lost access, for each test."""
     by_key: dict[str, list[DiscoveryDocument]] = {}
@@ -160,8 +178,8 @@ def _discovery(facts: Facts, limits: Limits, *, stopped: bool) -> Iterator[Findi
 
 def _has_just_begun(facts: Facts, limits: Limits) -> bool:
     """Whether a daemon lives that may not have come to read its first session list."""
-    alive = facts.instance is not None and any(facts.instance.heartbeats.values())
-    return alive and facts.begun_at is not None and facts.now - facts.begun_at <= limits.discovery
+    begun_at = facts.instance.begun_at if facts.instance else None
+    return begun_at is not None and facts.now - begun_at <= limits.discovery
 
 
 def _patience(facts: Facts, limits: Limits) -> timedelta:
@@ -212,8 +230,7 @@ def _sessions(instance: InstanceFacts, now: datetime, limits: Limits) -> Iterato
         what = f"Run {run.name} waits in the queue for {_rough(now - run.since)}."
         to_do = "See in the UI (Runs) what is in progress: a run that does not end holds its place for up to 6 h."
         yield Finding("queued", what, run.since, to_do)
-    session = instance.oldest_unfinished
-    if session and now - session.since > limits.unarchived and session.name not in {s.name for s in instance.given_up}:
+    if (session := instance.oldest_unfinished) and now - session.since > limits.unarchived:
         what = f"Session {session.name} was found {_rough(now - session.since)} ago and is not archived."
         to_do = "See why by `ut-clips status`; `ut-clips plan` tells how long a backlog takes."
         yield Finding("unarchived", what, session.since, to_do)

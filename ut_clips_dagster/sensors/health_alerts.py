@@ -42,7 +42,8 @@ def health_alerts_sensor(
         facts = gather(store, archive.table(), test_ids, context.instance, home, now_utc(), account, others)
         findings = judge(facts, Limits())
         urls = [url.get_secret_value() for url in alert_urls]
-        failed = send(AlertMemory(store), urls, findings, facts.archive, facts.now)
+        memory = AlertMemory(store, archive_problem=facts.archive_problem)
+        failed = send(memory, urls, findings, facts.archive, facts.now)
         if failed:
             raise TickError(f"An alert cannot be delivered to {', '.join(failed)}; it is tried again at the next tick.")
         return SkipReason("; ".join(finding.what for finding in findings) or "All is well.")

@@ -168,6 +168,8 @@ def test_a_broken_instance_is_a_finding_and_no_stack_trace(tmp_path: Path) -> No
     [
         (("--free", "2"), "--free '2' is no number with one of the units k, m, g, t"),
         (("--queued", "2G"), "--queued '2G' is no number with one of the units s, m, h, d"),
+        (("--discovery-age", "36501d"), "--discovery-age '36501d' is too long: give at most 36500d"),
+        (("--tick-age", "999999999.999999999d"), "--tick-age '999999999.999999999d' is too long"),
         (("--alert",), "UT_CLIPS_ALERT_URLS is not set"),
     ],
 )

@@ -183,6 +183,62 @@ def test_an_archive_that_cannot_be_written_is_told_once_all_the_same(tmp_path: P
     assert (tmp_path / "archive" / STATE).exists()
 
 
+def test_the_services_of_systemd_share_what_was_told(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    (tmp_path / "archive").write_text("a file where a directory should be")
+    for minute, temporary in enumerate(("one", "another", "a third", "a fourth")):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / temporary))
+        look(AlertMemory(LocalStore(tmp_path / "archive")), minute, LOST, FULL, urls=[receiver.url])
+
+    (message,) = receiver.messages
+    assert FULL.what in message["message"], "the first of them saw it two minutes before"
+
+
+def test_what_can_be_remembered_nowhere_is_told_and_says_so(
+    tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in ("archive", "spare"):
+        (tmp_path / place).write_text("a file where a directory should be")
+    memory = AlertMemory(LocalStore(tmp_path / "archive"), tmp_path / "spare")
+
+    for minute in (5, 15):
+        assert look(memory, minute, LOST, FULL, urls=[receiver.url]) == []
+
+    for message in receiver.messages:
+        assert LOST.what in message["message"]
+        assert FULL.what in message["message"]
+        assert "cannot be remembered" in message["message"]
+    assert len(receiver.messages) == 2
+    assert "cannot be remembered" in caplog.text
+
+
+def test_nothing_is_written_below_an_empty_mount_point_and_each_outage_is_told(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    disk, place = tmp_path / "disk", tmp_path / "archive"
+    gone = Finding("archive", "The archive holds no table.", None, "Mount it.")
+
+    def looks(*minutes: int, mounted: bool) -> None:
+        store = LocalStore(disk if mounted else place)
+        problem = "" if mounted else gone.what
+        memory = AlertMemory(store, tmp_path / "spare", archive_problem=problem)
+        for minute in minutes:
+            look(memory, minute, *([] if mounted else [gone]), urls=[receiver.url])
+
+    for minute in (0, 1, 2):  # as it was done once, and is still there
+        look(AlertMemory(LocalStore(place), tmp_path / "none"), minute, gone, urls=[receiver.url])
+    receiver.messages.clear()
+    before = (place / STATE).read_bytes()
+    for hour in (0, 60):
+        looks(hour, hour + 3, hour + 6, mounted=False)
+        looks(hour + 9, hour + 20, hour + 30, mounted=True)
+
+    assert [m["type"] for m in receiver.messages] == ["failure", "success"] * 2
+    assert (place / STATE).read_bytes() == before
+
+
 def test_a_url_that_apprise_does_not_understand_is_named_by_its_place_only() -> None:
     check_urls(["json://127.0.0.1/ok"])
 

@@ -108,17 +108,34 @@ def test_a_test_that_was_never_asked_is_a_finding_once_others_were_for_long() ->
 def test_an_archive_in_which_nothing_was_ever_read_is_not_well_unless_a_daemon_has_just_begun(
     discoveries: dict[str, None],
 ) -> None:
-    empty = facts(archive_is_empty=True, discoveries=discoveries, begun_at=ago(minutes=1))
+    begun = replace(WELL, begun_at=ago(minutes=1))
+    empty = facts(archive_is_empty=True, discoveries=discoveries, instance=begun)
     no_daemon = InstanceFacts({"SENSOR": None}, WELL.sensors)
 
     assert found(empty) == {}
     for given in (
-        replace(empty, begun_at=ago(minutes=61)),
-        replace(empty, begun_at=None),
+        replace(empty, instance=replace(begun, begun_at=ago(minutes=61))),
         replace(empty, instance=no_daemon),
         replace(empty, instance=None),
     ):
         assert found(given).keys() == {"discovery:silent"}
+
+
+def test_a_code_location_that_never_loaded_is_one_finding_once_the_daemon_runs_for_an_hour() -> None:
+    sensors = [SensorFacts("new_sessions", 300, discovers=True), SensorFacts("late_clips", 600)]
+    begun = replace(WELL, sensors=sensors, begun_at=ago(minutes=61))
+    never = facts(archive_is_empty=True, discoveries={TEST: None}, instance=begun)
+
+    (finding,) = found(never).values()
+    assert (finding.key, finding.since) == ("location", ago(minutes=61))
+    assert found(facts(read(ago(hours=9)), instance=begun)).keys() == {"location"}
+    for given in (
+        facts(instance=begun),  # cron reads the lists
+        replace(never, instance=replace(begun, begun_at=ago(minutes=59))),
+    ):
+        assert found(given) == {}
+    ticked = replace(begun, sensors=[*sensors, *WELL.sensors])
+    assert found(replace(never, instance=ticked)).keys() == {"discovery:silent"}
 
 
 def test_a_dead_daemon_is_one_finding_and_not_one_for_all_that_follows_from_it() -> None:
@@ -179,6 +196,8 @@ def test_new_sessions_that_fails_is_told_by_its_tests_and_not_twice() -> None:
 
     assert found(facts(unread("credentials", ago(hours=1)), instance=instance)).keys() == {"discovery:credentials"}
     assert found(facts(instance=instance)).keys() == {"sensor:new_sessions"}
+    malformed = facts(read(malformed=1), instance=instance)
+    assert found(malformed).keys() == {f"malformed:{TEST}", "sensor:new_sessions"}, "that does not tell of it"
 
 
 def test_alerts_that_cannot_be_delivered_are_told_by_their_receivers_and_not_twice() -> None:
