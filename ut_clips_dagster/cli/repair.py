@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from ut_clips_dagster.cli.verify import check_mounted, documented_sessions
 from ut_clips_dagster.errors import SettingsError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid, parse_uuid
-from ut_clips_dagster.storage.columns import as_rows
+from ut_clips_dagster.storage.columns import as_rows, to_pandas
 from ut_clips_dagster.storage.session_table import SessionTable
 
 
@@ -72,15 +72,18 @@ def _readable_rows(
         rows = table.read()
     except StorageError as error:
         say(f"{error} It is written anew from the documents.", to=errors)
-        rows = from_documents(archive)
-        table.rewrite(rows)
+        table.rewrite(lambda: from_documents(archive))
+        return table.read()
+    if all(_name_sessions(rows["session_id"])):
         return rows
-    of_sessions = rows["session_id"].map(lambda key: isinstance(key, str) and is_uuid(key)).astype(bool)
-    if not of_sessions.all():
-        rows = rows[of_sessions]
-        table.rewrite(rows)
-        say(f"{int((~of_sessions).sum())} rows that name no session are taken out of {table.name}.")
-    return rows
+    left = to_pandas(table.change(lambda present: present.filter(_name_sessions(present["session_id"].to_pylist()))))
+    say(f"{len(rows) - len(left)} rows that name no session are taken out of {table.name}.")
+    return left
+
+
+def _name_sessions(keys: Iterable[object]) -> list[bool]:
+    """Of each row's key, whether it is a session's."""
+    return [isinstance(key, str) and is_uuid(key) for key in keys]
 
 
 def _from_documents(archive: ArchiveResource) -> pd.DataFrame:
