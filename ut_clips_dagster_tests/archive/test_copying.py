@@ -160,6 +160,20 @@ def test_a_second_copy_catches_up_with_what_was_written_meanwhile(old: LocalStor
     assert table_rows(new) == table_rows(old)
 
 
+def test_a_document_that_changed_after_its_turn_is_named(old: LocalStore, new: LocalStore) -> None:
+    """The rows that are copied after it are of the changed one."""
+    document = f"sessions/{SESSIONS[0]}/notes.json"
+    old.update_document(document, lambda _: b"older")
+
+    def change(*_: object) -> None:
+        old.update_document(document, lambda _: b"newer")
+
+    copied = ArchiveCopy(old, new, MODELS).run(change)
+    assert (copied.lacking, copied.is_whole) == ([f"sessions/{SESSIONS[0]}/"], False)
+    assert ArchiveCopy(old, new, MODELS).run().is_whole
+    assert held(new) == held(old)
+
+
 def test_what_was_changed_at_the_new_place_is_left_and_named(old: LocalStore, new: LocalStore) -> None:
     """The archive was taken into use there: a late copy must not put it back."""
     ArchiveCopy(old, new, MODELS).run()
