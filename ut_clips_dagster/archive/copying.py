@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from ut_clips_dagster.archive.documents import Document, RecordedFile
 from ut_clips_dagster.archive.records import CLIPS, SESSIONS, parse_document
 from ut_clips_dagster.archive.table_copying import copy_table
+from ut_clips_dagster.archive.verification import GIVE_UP_AFTER
 from ut_clips_dagster.errors import ClipsError, StorageConflictError, StorageError
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.storage.store import CountedStream, Store, crc32c_of
@@ -41,8 +42,6 @@ HIDDEN = "."
 DAMAGED = ".damaged-"
 """In the name of a table that a repair moved aside."""
 PARALLEL = 8
-GIVE_UP_AFTER = 20
-"""Sessions that failed one after another: then it is a place that fails, and not a file."""
 NONE_RECORDED: Mapping[str, RecordedFile] = {}
 _DIGESTS = TypeAdapter(dict[str, list[str]])
 REMEDY = "Run `ut-clips verify --read-data` there, then `ut-clips repair`."
