@@ -34,6 +34,8 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunTagsTable
 
 from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.plain_text import one_line
+from ut_clips_dagster.redaction import redact
 
 KEEP_DAYS = 14
 VALUES_PER_STATEMENT = 500
@@ -52,12 +54,23 @@ class Pruned:
     events: int = 0
     kept: int = 0
     """Old runs that stay, as a partition shows them as its failure, or an asset as its latest run."""
+    logs_left: int = 0
+    """Runs that are gone, and whose logs could not be removed."""
+    why_left: str = ""
+    """What the last of them was refused with."""
     is_done: bool = True
     """False: it stopped at its time limit; the next one goes on."""
 
     def __str__(self) -> str:
         kept = f"; {self.kept} old runs stay, as something shows them as its latest attempt" if self.kept else ""
-        return f"{self.runs} runs and {self.events} events pruned{kept}.{'' if self.is_done else ' There are more.'}"
+        left = (
+            f" Logs of {self.logs_left} runs stay ({self.why_left}): let who prunes list and delete them, "
+            "or have a lifecycle of their bucket remove them."
+        )
+        return (
+            f"{self.runs} runs and {self.events} events pruned{kept}.{left if self.logs_left else ''}"
+            f"{'' if self.is_done else ' There are more.'}"
+        )
 
 
 def prune(
@@ -98,7 +111,11 @@ def prune(
             pruned.kept += 1
             continue
         pruned.events += _take_out_events(events, run_id)
-        _take_out_files(instance, events, run_id)
+        try:
+            _take_out_files(instance, events, run_id)
+        except Exception as error:  # noqa: BLE001 - each log manager fails in its own way; else nothing would go any more
+            pruned.logs_left += 1
+            pruned.why_left = one_line(redact(f"{type(error).__name__}: {error}"))
         with runs.connect() as connection:
             connection.execute(RunTagsTable.delete().where(RunTagsTable.c.run_id == run_id))  # SQLite does not cascade
         runs.delete_run(run_id)
@@ -195,10 +212,10 @@ def _take_out_checks(connection: db.Connection, run_id: str) -> None:
 
 
 def _take_out_files(instance: DagsterInstance, events: SqlEventLogStorage, run_id: str) -> None:
-    instance.compute_log_manager.delete_logs(prefix=[run_id])
     if isinstance(events, SqliteEventLogStorage):
         for suffix in ("", "-wal", "-shm"):
             Path(f"{events.path_for_shard(run_id)}{suffix}").unlink(missing_ok=True)
+    instance.compute_log_manager.delete_logs(prefix=[run_id])
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -198,6 +198,20 @@ def test_files_and_tags_of_a_pruned_run_are_gone(platform: TestPlatform) -> None
         assert not {row[0] for row in runs.execute("select run_id from run_tags")} & gone
 
 
+def test_logs_that_may_not_be_deleted_stay_and_keep_no_run_from_going(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError("AccessDenied, https://logs.invalid/x?X-Amz-Signature=abc")
+
+    monkeypatch.setattr(platform.instance.compute_log_manager, "delete_logs", refuse)
+
+    pruned = prune(platform.instance, soon())
+
+    assert (pruned.runs, pruned.logs_left) == (3, 3)
+    assert "Logs of 3 runs stay (PermissionError: AccessDenied, https://logs.invalid/x?***): let who" in str(pruned)
+
+
 def test_the_command_says_what_it_did(platform: TestPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ut_clips_dagster.cli.prune.open_instance", lambda: platform.instance)
 

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from ut_clips_dagster.archive.documents import Document, RecordedFile
 from ut_clips_dagster.archive.records import CLIPS, SESSIONS, parse_document
 from ut_clips_dagster.archive.table_copying import copy_table
+from ut_clips_dagster.archive.verification import GIVE_UP_AFTER
 from ut_clips_dagster.errors import ClipsError, StorageConflictError, StorageError
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.storage.store import CountedStream, Store, crc32c_of
@@ -41,8 +42,6 @@ HIDDEN = "."
 DAMAGED = ".damaged-"
 """In the name of a table that a repair moved aside."""
 PARALLEL = 8
-GIVE_UP_AFTER = 20
-"""Sessions that failed one after another: then it is a place that fails, and not a file."""
 NONE_RECORDED: Mapping[str, RecordedFile] = {}
 _DIGESTS = TypeAdapter(dict[str, list[str]])
 REMEDY = "Run `ut-clips verify --read-data` there, then `ut-clips repair`."
@@ -66,8 +65,10 @@ class Copied:
     """What could not be copied, and why."""
     failed_sessions: set[str] = field(default_factory=set)
     """Whose it is: of them neither documents nor rows are written."""
+    as_read: dict[str, str] = field(default_factory=dict)
+    """Of each session, a digest of its documents as they were read."""
     lacking: list[str] = field(default_factory=list)
-    """What the source holds by now and the new place does not."""
+    """What the source holds by now and the new place does not; a session's directory where documents changed."""
 
     @property
     def is_whole(self) -> bool:
@@ -84,6 +85,7 @@ class Copied:
         self.kept += other.kept
         self.failed += other.failed
         self.failed_sessions |= other.failed_sessions
+        self.as_read.update(other.as_read)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -136,7 +138,8 @@ class ArchiveCopy:
         keep = {path.split("/")[1] for path in copied.kept if path.startswith(SESSIONS)} | copied.failed_sessions
         for table in sorted(tables):
             copied.rows[table] = copy_table(table, self._source.uri, self._target.uri, keep=keep)
-        copied.lacking = self._lacking(tables, copied.failed_sessions)
+        with copied.attempt():
+            self._find_lacking(tables, copied)
         return copied
 
     def _survey(self) -> tuple[set[str], set[str], set[str], list[str]]:
@@ -162,6 +165,7 @@ class ArchiveCopy:
         with done.attempt():
             own = list(self._source.walk(f"{SESSIONS}{session_id}/"))
             documents = self._read_all((path for path in own if path.endswith(DOCUMENT)), done)
+            done.as_read[session_id] = _digest_of(documents)
             recorded = self._recorded(session_id, documents, done)
             listed = [path for study in studies for path in self._source.walk(f"{CLIPS}{study}/{session_id}/")]
             named = dict.fromkeys([*(path for path in own if not path.endswith(DOCUMENT)), *listed, *recorded])
@@ -274,11 +278,30 @@ class ArchiveCopy:
                     contents[path] = content
         return contents
 
-    def _lacking(self, tables: set[str], failed: set[str]) -> list[str]:
-        """Paths of the source that the target does not hold now that all is done, but for what failed."""
+    def _find_lacking(self, tables: set[str], copied: Copied) -> None:
+        """Name what the source holds now that all is done and the target does not, but for what failed.
+
+        Documents are read once more, as tables were read after them: of a session that was written since its turn the
+        target holds newer rows than documents. In a bucket that is one GET for each document.
+        """
         there = {path for path in self._target.walk("") if path.split("/")[0] not in tables}
-        paths = (path for top in (CLIPS, SESSIONS) for path in self._source.walk(top))
-        return [path for path in paths if path not in there and _session_of(path) not in failed]
+        documents: dict[str, list[str]] = {}
+        for path in (path for top in (CLIPS, SESSIONS) for path in self._source.walk(top)):
+            session_id = _session_of(path)
+            if session_id in copied.failed_sessions:
+                continue
+            if path not in there:
+                copied.lacking.append(path)
+            elif session_id in copied.as_read and path.startswith(SESSIONS) and path.endswith(DOCUMENT):
+                documents.setdefault(session_id, []).append(path)
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="compare") as pool:
+            for session_id, digest in zip(documents, pool.map(self._digest_now, documents.values()), strict=True):
+                if digest != copied.as_read[session_id]:
+                    copied.lacking.append(f"{SESSIONS}{session_id}/")
+
+    def _digest_now(self, paths: Iterable[str]) -> str:
+        contents = ((path, self._source.read_document(path)) for path in paths)
+        return _digest_of({path: content for path, content in contents if content is not None})
 
 
 class _ChangedError(Exception):
@@ -306,6 +329,10 @@ def _digests(announced: bytes | None) -> dict[str, list[str]]:
     with suppress(ValueError):
         return _DIGESTS.validate_json(announced or b"{}")
     return {}
+
+
+def _digest_of(documents: Mapping[str, bytes]) -> str:
+    return _digest(b"".join(path.encode() + content for path, content in sorted(documents.items())))
 
 
 def _digest(content: bytes) -> str:

@@ -44,8 +44,6 @@ from ut_clips_dagster.results_api.models import ClipListing, now_utc
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 
 PARALLEL_DOWNLOADS = 4
-REPORT_EVERY_S = 60.0
-"""However long a download takes, who watches hears that it goes on."""
 READ_AHEAD = 200
 """Sessions whose rows are compared with their documents by one read of the table."""
 MAX_RELINKS = 2

@@ -8,6 +8,7 @@ nothing stored is overwritten or deleted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ from ut_clips_dagster.archive.documents import (
 from ut_clips_dagster.archive.records import CLIP_LIST, CLIP_URLS, CLIPS, DOCUMENTS, SESSION, SessionRecords
 from ut_clips_dagster.archive.rows import NOT_TRIED, STORED, clip_metadata, same_rows
 from ut_clips_dagster.archive.verification import check_object, lost_documents
+from ut_clips_dagster.errors import StorageError
 from ut_clips_dagster.results_api.models import MALFORMED, Malformed, now_utc
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.store import Store
@@ -50,7 +52,10 @@ class Repaired:
     left: list[str] = field(default_factory=list)
     """What no repair can bring back, or what could not be looked at."""
     trusted: bool = True
-    """False: an object could not be read, so that nobody knows what it holds."""
+    """False: an object or a document could not be read, so that nobody knows what it holds."""
+
+    error: StorageError | None = None
+    """What ended its repair: from there on it is left as it is."""
 
     known: bool = True
     """False: rows named it that belong to no such session; nothing of it is there."""
@@ -59,6 +64,15 @@ class Repaired:
     def lacks(self) -> bool:
         """Its listing or clips have to be fetched anew."""
         return self.known and self.trusted and not self.record.is_complete
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """What cannot be read or written in here ends the repair of this session alone."""
+        try:
+            yield
+        except StorageError as error:
+            self.error, self.trusted = error, False
+            self.left.append(str(error))
 
 
 class Repairer:
@@ -70,14 +84,17 @@ class Repairer:
         self._table = table
 
     def repair(self, session_id: str) -> Repaired:
-        """Mend a session's documents, records and rows.
+        """Mend a session's documents, records and rows, as far as they can be read and written."""
+        repaired = Repaired(session_id, SessionRecord.empty(session_id))
+        with repaired.attempt():
+            self._repair(repaired)
+        return repaired
 
-        Raises:
-            StorageError: the archive cannot be read or written.
-        """
+    def _repair(self, repaired: Repaired) -> None:
+        session_id = repaired.session_id
         found = self._table.read([session_id])
         inspection = self._records.inspect(session_id)
-        repaired = Repaired(session_id, inspection.record)
+        repaired.record = inspection.record
         rows = list(_rows(session_id, found))
         repaired.known = bool(inspection.present or inspection.damaged or rows)
         broken = {*inspection.damaged, *(name for name, _ in lost_documents(inspection, found))}
@@ -89,7 +106,6 @@ class Repairer:
         if not same_rows(expected, found):
             self._table.replace(session_id, lambda: clip_metadata(self._records.inspect(session_id).record))
             repaired.done.append(f"{len(expected)} rows written from the documents, in place of {len(found)}")
-        return repaired
 
     def _mend(self, repaired: Repaired, name: str, rows: list[Row], *, damaged: bool) -> None:
         session_id = repaired.session_id

@@ -23,10 +23,13 @@ Kind = Literal[
     "rows differ",
     "document damaged",
     "document missing",
+    "document unreadable",
     "table unreadable",
 ]
 
 VERIFY_AGAIN = "ut-clips verify --read-data"
+GIVE_UP_AFTER = 20
+"""Sessions that could not be read or copied one after another: then it is a place that fails, and not a file."""
 
 
 @dataclass(frozen=True)

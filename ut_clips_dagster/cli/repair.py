@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
 from ut_clips_dagster.archive.companions import Companion
 from ut_clips_dagster.archive.repair import Repaired, Repairer
 from ut_clips_dagster.archive.rows import all_clip_metadata
+from ut_clips_dagster.archive.verification import GIVE_UP_AFTER
 from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import errors, say
@@ -17,7 +18,7 @@ from ut_clips_dagster.cli.verify import check_mounted, documented_sessions
 from ut_clips_dagster.errors import SettingsError, StorageError
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid, parse_uuid
-from ut_clips_dagster.storage.columns import as_rows
+from ut_clips_dagster.storage.columns import as_rows, to_pandas
 from ut_clips_dagster.storage.session_table import SessionTable
 
 
@@ -41,13 +42,12 @@ def repair_sessions(session_ids: list[str]) -> bool:
     of_rows = {session_id for rows in tables for session_id in rows["session_id"].dropna().unique()}
     wanted = named or sorted({*documented_sessions(archive), *of_rows})
     repairer = Repairer(store, records, archive.table())
-    repaired = [repairer.repair(session_id) for session_id in wanted]
-    for each in repaired:
-        for companion in beside:
-            mended = companion.repair(each.record)
-            each.done += mended.done
-            each.left += mended.left
-        _print(each)
+    repaired: list[Repaired] = []
+    for session_id in wanted:
+        repaired.append(_repair(repairer, beside, session_id))
+        _print(repaired[-1])
+        if len(repaired) > GIVE_UP_AFTER and all(each.error for each in repaired[-GIVE_UP_AFTER - 1 :]):
+            raise StorageError(str(repaired[-1].error))
     fetch = [each.session_id for each in repaired if each.lacks]
     fetched = _archive(fetch) if fetch else True
     sound = [each for each in repaired if each.trusted]
@@ -56,6 +56,16 @@ def repair_sessions(session_ids: list[str]) -> bool:
         "`ut-clips verify --read-data` says whether all is well."
     )
     return fetched and len(sound) == len(repaired)
+
+
+def _repair(repairer: Repairer, beside: Sequence[Companion], session_id: str) -> Repaired:
+    repaired = repairer.repair(session_id)
+    for companion in beside if repaired.error is None else ():
+        with repaired.attempt():
+            mended = companion.repair(repaired.record)
+            repaired.done += mended.done
+            repaired.left += mended.left
+    return repaired
 
 
 def _archive(session_ids: Sequence[str]) -> bool:
@@ -67,20 +77,27 @@ def _archive(session_ids: Sequence[str]) -> bool:
 def _readable_rows(
     archive: ArchiveResource, table: SessionTable, from_documents: Callable[[ArchiveResource], pd.DataFrame]
 ) -> pd.DataFrame:
-    """A table's rows; where it cannot be read, or holds rows of no session, it is written anew first."""
+    """A table's rows; where it cannot be read, or holds rows of no session, it is written anew first.
+
+    Raises:
+        StorageError: nor can a document be read: its rows, too, may be whole, and all there is of it.
+    """
     try:
         rows = table.read()
     except StorageError as error:
         say(f"{error} It is written anew from the documents.", to=errors)
-        rows = from_documents(archive)
-        table.rewrite(rows)
+        table.rewrite(lambda: from_documents(archive))
+        return table.read()
+    if all(_name_sessions(rows["session_id"])):
         return rows
-    of_sessions = rows["session_id"].map(lambda key: isinstance(key, str) and is_uuid(key)).astype(bool)
-    if not of_sessions.all():
-        rows = rows[of_sessions]
-        table.rewrite(rows)
-        say(f"{int((~of_sessions).sum())} rows that name no session are taken out of {table.name}.")
-    return rows
+    left = to_pandas(table.change(lambda present: present.filter(_name_sessions(present["session_id"].to_pylist()))))
+    say(f"{len(rows) - len(left)} rows that name no session are taken out of {table.name}.")
+    return left
+
+
+def _name_sessions(keys: Iterable[object]) -> list[bool]:
+    """Of each row's key, whether it is a session's."""
+    return [isinstance(key, str) and is_uuid(key) for key in keys]
 
 
 def _from_documents(archive: ArchiveResource) -> pd.DataFrame:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import pandas as pd
 from rich.table import Table
 
 from ut_clips_dagster.archive import verification
 from ut_clips_dagster.archive.records import SESSIONS
-from ut_clips_dagster.archive.verification import Difference, repair_of
+from ut_clips_dagster.archive.verification import GIVE_UP_AFTER, VERIFY_AGAIN, Difference, Kind, repair_of
 from ut_clips_dagster.archive.wording import counted
 from ut_clips_dagster.cli.companions import companions
 from ut_clips_dagster.cli.console import cell, console, say
@@ -25,6 +26,7 @@ from ut_clips_dagster.storage.session_table import SessionTable
 MAX_NOTED = 5
 REPAIR_ALL = "ut-clips repair"
 ALL = "all"
+UNREADABLE: Kind = "document unreadable"
 
 
 @dataclass
@@ -72,17 +74,21 @@ def verify(archive: ArchiveResource, *, read_data: bool) -> Findings:
     finished after the tables were read is no difference.
 
     Raises:
-        StorageError: the store cannot be read at all.
+        StorageError: the store cannot be read at all, or `GIVE_UP_AFTER` sessions one after another cannot.
     """
     session_ids = documented_sessions(archive)
-    found = _look(archive, session_ids, read_data=read_data)
+    found = _look(archive, session_ids, read_data=read_data, give_up_after=GIVE_UP_AFTER)
     if doubtful := [each for each in found.differences if is_uuid(each)]:
         again = _look(archive, [each for each in doubtful if _is_documented(archive, each)], read_data=read_data)
         found.recorded |= again.recorded
         still = {*found.differences, ALL}
         found.differences = {each: told for each, told in again.differences.items() if each in still}
     differences = [difference for told in found.differences.values() for difference in told]
-    return Findings(len(session_ids), differences, verification.unrecorded(archive.store(), found.recorded))
+    unreadable = {each.session_id for each in differences if each.kind == UNREADABLE}  # nobody knows what they record
+    unrecorded = verification.unrecorded(archive.store(), found.recorded)
+    return Findings(
+        len(session_ids), differences, [path for path in unrecorded if unreadable.isdisjoint(path.split("/"))]
+    )
 
 
 @dataclass
@@ -93,19 +99,31 @@ class _Looked:
     recorded: set[str] = field(default_factory=set)
 
 
-def _look(archive: ArchiveResource, session_ids: Sequence[str], *, read_data: bool) -> _Looked:
+def _look(
+    archive: ArchiveResource, session_ids: Sequence[str], *, read_data: bool, give_up_after: float = inf
+) -> _Looked:
     store, records, looked = archive.store(), archive.records(), _Looked()
     table = _Rows(archive.table(), looked)
     beside = [(companion, _Rows(companion.table, looked)) for companion in companions(archive)]
+    unreadable_in_a_row = 0
     for session_id in session_ids:
-        inspection = records.inspect(session_id)
-        looked.recorded.update(file.storage_path for file in inspection.record.clip_files.files)
-        rows = table.take(session_id)
-        told = list(verification.session_differences(inspection, rows, store, read_data=read_data))
-        for companion, its_table in beside:
-            checked = companion.check(inspection.record, its_table.take(session_id), read_data=read_data)
-            told += checked.differences
-            looked.recorded |= checked.recorded
+        told: list[Difference] = []
+        rows, others = table.take(session_id), [its_table.take(session_id) for _, its_table in beside]
+        try:
+            inspection = records.inspect(session_id)
+            looked.recorded.update(file.storage_path for file in inspection.record.clip_files.files)
+            told += verification.session_differences(inspection, rows, store, read_data=read_data)
+            for (companion, _), its_rows in zip(beside, others, strict=True):
+                checked = companion.check(inspection.record, its_rows, read_data=read_data)
+                told += checked.differences
+                looked.recorded |= checked.recorded
+        except StorageError as error:
+            unreadable_in_a_row += 1
+            if unreadable_in_a_row > give_up_after:
+                raise
+            told.append(Difference(UNREADABLE, session_id, str(error), VERIFY_AGAIN))
+        else:
+            unreadable_in_a_row = 0
         if told:
             looked.differences[session_id] = told
     for rest in (table, *(its_table for _, its_table in beside)):

@@ -187,9 +187,9 @@ def unfinished_sessions_sensor(
         before = Cursor.read(context.cursor)
         unfinished = unfinished_sessions(instance, archive.table(), order, account)
         looked_at = None if before.looked_at and is_future(before.looked_at, now) else before.looked_at
-        failed = shown_failed(instance, looked_at, account)
-        in_flight = sessions_in_flight(instance, order, account=account) if unfinished or failed else set()
-        doubtful = [s for s in order if s in failed.union(unfinished) and s not in in_flight]
+        not_done = shown_failed(instance, looked_at, account).union(unfinished)
+        in_flight = sessions_in_flight(instance, order, account=account) if not_done else set()
+        doubtful = [s for s in order if s in not_done and s not in in_flight]
         finished, events = finished_events(archive, doubtful)
         unfinished = [session_id for session_id in unfinished if session_id not in finished]
         landed = {session_id: before.sessions[session_id] for session_id in before.landed(in_flight)}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import tenacity
@@ -31,6 +31,9 @@ MAX_COMMIT_ATTEMPTS = 30
 """Of eight writers one lost twelve in a row where a commit took seconds (S3, measured)."""
 MAX_COMMIT_WAIT_S = 4.0
 STATISTICS = "delta.dataSkippingStatsColumns"
+ALL_ROWS = "true"
+"""Predicate of an overwrite. With one it conflicts with every commit since; without, two to an empty table do not."""
+ResultT = TypeVar("ResultT")
 
 
 class _RowsChangedError(Exception):
@@ -74,46 +77,46 @@ class SessionTable:
         Raises:
             TableConflictError: it lost `MAX_COMMIT_ATTEMPTS` times, or as often other rows were true after the commit.
         """
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((CommitFailedError, _RowsChangedError)),
-            stop=tenacity.stop_after_attempt(MAX_COMMIT_ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=MAX_COMMIT_WAIT_S),
-            sleep=self._sleep,
-            reraise=True,
+        self._commit(
+            lambda: self._replace_once(session_id, rows),
+            f"the rows of session {session_id} are not written yet. "
+            "Its documents are; it is tried again by the sensors.",
         )
-        try:
-            retrying(self._replace_once, session_id, rows)
-        except (CommitFailedError, _RowsChangedError):
-            raise TableConflictError(
-                f"Other runs kept changing {self.uri}: the rows of session {session_id} are not written yet. "
-                "Its documents are; it is tried again by the sensors."
-            ) from None
-        except (DeltaError, OSError) as error:
-            raise self._error("write", error) from error
 
-    def rewrite(self, rows: pd.DataFrame | pa.Table) -> None:
-        """Put these rows in place of all there are, in one commit that reads none of them: for a repair, or a copy.
+    def rewrite(self, rows: pd.DataFrame | pa.Table | Callable[[], pd.DataFrame]) -> None:
+        """Put these rows in place of all there are, in one commit that reads none of them: for what cannot be read.
 
         A directory whose log is damaged is first moved aside, as `<table>.damaged-<time>`.
 
+        Args:
+            rows: all rows; or what makes them, anew for each attempt: no commit is lost that came meanwhile.
+
         Raises:
+            TableConflictError: others committed meanwhile, `MAX_COMMIT_ATTEMPTS` times.
             StorageError: it cannot be written; in a bucket a damaged log has to be moved aside by a person.
         """
-        arrow = (
-            rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
-        )
         try:
             self._open()
         except StorageError as error:
             directory = Path(self.uri)
             if not directory.is_dir():
                 raise StorageError(f"{error} Move {self.uri} aside; then `ut-clips repair` writes it anew.") from error
+            rows = self._as_arrow(rows)  # first: nobody can commit to it, and nobody is to see an empty one
             directory.rename(f"{directory}.damaged-{time.time_ns()}")
-        try:
-            with self._committing():
-                write_deltalake(self._writable(), arrow, mode="overwrite", **self._write_options())
-        except (DeltaError, OSError) as error:
-            raise self._error("write", error) from error
+        written = rows
+        self._overwrite(lambda _: self._as_arrow(written))
+
+    def change(self, change: Callable[[pa.Table], pa.Table | None]) -> pa.Table:
+        """Put what is made of all rows in their place, in one commit, and return the rows that it left.
+
+        Args:
+            change: makes the new rows of the present ones, or None: nothing is written. It is asked anew for each
+                attempt, so that no other writer's commit is undone.
+
+        Raises:
+            TableConflictError: others committed meanwhile, `MAX_COMMIT_ATTEMPTS` times.
+        """
+        return self._all_rows(self._overwrite(lambda table: change(self._all_rows(table))))
 
     def read(self, session_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of these sessions (all when None) as a DataFrame with nullable dtypes."""
@@ -142,12 +145,7 @@ class SessionTable:
     def arrow(self) -> ds.Dataset | None:
         """The table as an Arrow dataset, for queries; None when nothing was written yet."""
         table = self._open()
-        if table is None:
-            return None
-        try:
-            return table.to_pyarrow_dataset(schema=self.schema)
-        except (DeltaError, OSError) as error:
-            raise self._error("read", error) from error
+        return None if table is None else self._dataset(table)
 
     def open(self) -> DeltaTable | None:
         """The Delta table as it is now, for what reads it by other means; None when nothing was written yet."""
@@ -225,8 +223,48 @@ class SessionTable:
         if callable(rows) and not self._as_arrow(rows).equals(written):
             raise _RowsChangedError  # another writer's commit may have come before ours, with newer rows than these
 
-    def _as_arrow(self, rows: pd.DataFrame | Callable[[], pd.DataFrame]) -> pa.Table:
+    def _overwrite(self, made: Callable[[DeltaTable], pa.Table | None]) -> DeltaTable:
+        """Put what is made of the newest version in place of all its rows; returns the version that holds them."""
+
+        def once() -> DeltaTable:
+            with self._committing():
+                table = self._writable()
+                rows = made(table)
+                if rows is not None:
+                    write_deltalake(table, rows, mode="overwrite", predicate=ALL_ROWS, **self._write_options())
+                return table
+
+        return self._commit(once, "nothing was written. Stop them, or do it again later.")
+
+    def _commit(self, attempt: Callable[[], ResultT], lost: str) -> ResultT:
+        """Try a commit until no other writer comes first; what is lost when one always does is told."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((CommitFailedError, _RowsChangedError)),
+            stop=tenacity.stop_after_attempt(MAX_COMMIT_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=MAX_COMMIT_WAIT_S),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except (CommitFailedError, _RowsChangedError):
+            raise TableConflictError(f"Other runs kept changing {self.uri}: {lost}") from None
+        except (DeltaError, OSError) as error:
+            raise self._error("write", error) from error
+
+    def _all_rows(self, table: DeltaTable) -> pa.Table:
+        return self.fetch_arrow(self._dataset(table), None, None)
+
+    def _dataset(self, table: DeltaTable) -> ds.Dataset:
+        try:
+            return table.to_pyarrow_dataset(schema=self.schema)
+        except (DeltaError, OSError) as error:
+            raise self._error("read", error) from error
+
+    def _as_arrow(self, rows: pd.DataFrame | pa.Table | Callable[[], pd.DataFrame]) -> pa.Table:
         frame = rows() if callable(rows) else rows
+        if isinstance(frame, pa.Table):
+            return frame
         return pa.Table.from_pandas(frame, schema=self.schema, preserve_index=False)
 
     @contextmanager

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from ut_clips_dagster.archive import table_copying
 from ut_clips_dagster.archive.copying import ArchiveCopy
 from ut_clips_dagster.archive.documents import ClipFilesDocument, Cut, StoredClip
 from ut_clips_dagster.archive.records import payload_of, seal
@@ -158,6 +160,20 @@ def test_a_second_copy_catches_up_with_what_was_written_meanwhile(old: LocalStor
     assert table_rows(new) == table_rows(old)
 
 
+def test_a_document_that_changed_after_its_turn_is_named(old: LocalStore, new: LocalStore) -> None:
+    """The rows that are copied after it are of the changed one."""
+    document = f"sessions/{SESSIONS[0]}/notes.json"
+    old.update_document(document, lambda _: b"older")
+
+    def change(*_: object) -> None:
+        old.update_document(document, lambda _: b"newer")
+
+    copied = ArchiveCopy(old, new, MODELS).run(change)
+    assert (copied.lacking, copied.is_whole) == ([f"sessions/{SESSIONS[0]}/"], False)
+    assert ArchiveCopy(old, new, MODELS).run().is_whole
+    assert held(new) == held(old)
+
+
 def test_what_was_changed_at_the_new_place_is_left_and_named(old: LocalStore, new: LocalStore) -> None:
     """The archive was taken into use there: a late copy must not put it back."""
     ArchiveCopy(old, new, MODELS).run()
@@ -171,6 +187,24 @@ def test_what_was_changed_at_the_new_place_is_left_and_named(old: LocalStore, ne
     assert new.read_document(document) == b"written at the new place"
     names = MetadataTable(new.uri).read().set_index("session_id")["clip_name"]
     assert dict(names.fillna("")) == {SESSIONS[0]: "of the new place", SESSIONS[1]: "it's", "3": ""}
+
+
+def test_what_a_run_commits_at_the_new_place_during_the_copy_stays(
+    old: LocalStore, new: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, compare = MetadataTable(new.uri), table_copying._same
+    table.replace(SESSIONS[0], metadata(SESSIONS[0]))
+    seen: list[pa.Table] = []
+
+    def commit_and_compare(some: pa.Table, others: pa.Table) -> bool:
+        if not seen:
+            table.replace("3", metadata("3"))
+        seen.append(some)
+        return compare(some, others)
+
+    monkeypatch.setattr(table_copying, "_same", commit_and_compare)
+    assert table_copying.copy_table(table.name, old.uri, new.uri) == 3
+    assert sorted(table.read()["session_id"]) == [*SESSIONS, "3"]
 
 
 def test_a_damaged_note_of_what_was_copied_is_as_good_as_none(old: LocalStore, new: LocalStore) -> None:

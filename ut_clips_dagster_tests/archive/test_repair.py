@@ -232,5 +232,20 @@ def test_unreadable_object_is_reported_and_not_given_up(bench: DamagedArchive, m
     assert bench.differences() == []
 
 
+def test_unreadable_document_is_reported_and_keeps_no_other_session_from_repair(bench: DamagedArchive) -> None:
+    path = bench.document(bench.rich, "clip_urls")
+    path.rename(path.with_suffix(".kept"))
+    path.symlink_to(path.name)
+    damage(bench.document(bench.plain, "clip_list"), "flip")
+    assert {(d.session_id, d.kind) for d in bench.differences()} == {
+        (bench.rich, "document unreadable"),
+        (bench.plain, "document damaged"),
+    }
+    code, output = bench.run("repair")
+    assert (code, "clip_list.json rebuilt" in output, f"Cannot read sessions/{bench.rich}" in output) == (2, True, True)
+    path.with_suffix(".kept").replace(path)
+    assert bench.differences() == []
+
+
 def sorted_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["session_id", "clip_uuid"], ignore_index=True)

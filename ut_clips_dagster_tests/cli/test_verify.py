@@ -61,6 +61,17 @@ def test_folder_that_is_no_session_is_passed_over(tmp_path: Path) -> None:
     assert run("verify").exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["verify", "repair"])
+def test_place_where_nothing_can_be_read_is_one_error(tmp_path: Path, command: str) -> None:
+    for number in range(25):
+        folder = tmp_path / "sessions" / f"{number:08}{SESSION_ID[8:]}"
+        folder.mkdir(parents=True)
+        (folder / "session.json").symlink_to("session.json")
+    result = run(command)
+    assert result.exit_code == 1
+    assert "Cannot read sessions/00000020" in result.output.splitlines()[-1]
+
+
 def test_repair_refuses_what_is_no_session() -> None:
     result = run("repair", "--session", "x")
     assert result.exit_code == 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -465,3 +466,37 @@ def test_rows_written_anew_by_a_repair_leave_no_names_either(tmp_path: Path) -> 
     for _ in range(2):
         table.rewrite(rows("s1", clip_name=SECRET_NAME))
     assert told_in_log(table) == set()
+
+
+@pytest.mark.parametrize("before", [[], ["s1", None]])
+def test_what_another_writer_commits_during_a_change_of_all_rows_stays(
+    tmp_path: Path, before: list[str | None]
+) -> None:
+    table, other = (MetadataTable(str(tmp_path), sleep=lambda _: None) for _ in range(2))
+    if before:
+        table.rewrite(as_clip_metadata([{**row(""), "session_id": key} for key in before]))
+    seen: list[list[str]] = []
+
+    def change(present: pa.Table) -> pa.Table:
+        seen.append(present["session_id"].drop_null().to_pylist())
+        if len(seen) == 1:
+            other.replace("new", rows("new", 1))
+        return present.filter(pc.is_valid(present["session_id"]))
+
+    assert sorted(table.change(change)["session_id"].to_pylist()) == sorted(seen[1])
+    assert sorted(table.read()["session_id"]) == ["new", *before[:1]]
+
+
+def test_what_another_writer_commits_while_all_rows_are_made_anew_stays(tmp_path: Path) -> None:
+    table, other = (MetadataTable(str(tmp_path), sleep=lambda _: None) for _ in range(2))
+    known = ["s1"]
+
+    def made() -> pd.DataFrame:
+        all_rows = pd.concat([rows(key, 1) for key in known], ignore_index=True)
+        if len(known) == 1:
+            known.append("new")
+            other.replace("new", rows("new", 1))
+        return all_rows
+
+    table.rewrite(made)
+    assert sorted(table.read()["session_id"]) == ["new", "s1"]
