@@ -23,7 +23,7 @@ from ut_clips_dagster.errors import ClipsError, WarehouseError
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid
-from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
+from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, OURS
 from ut_clips_dagster.storage import clips_view
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
@@ -128,6 +128,7 @@ def _asset(  # noqa: PLR0913, PLR0917 - what two kinds of asset differ in
         ],
         backfill_policy=BackfillPolicy.multi_run(BATCH),
         pool=FOLLOW_ON_POOL,
+        op_tags=OURS,
     )
     def publish(
         context: AssetExecutionContext, archive: ArchiveResource, bigquery: BigQueryResource
