@@ -25,6 +25,8 @@ from ut_clips_dagster.clock import SKEW, is_future
 
 POOL = "usertesting_api"
 FOLLOW_ON_POOL = "follow_on"
+OURS = {"ut_clips/op": "ours"}
+"""A tag of each op of ours in a pool: by the pool's name alone one of a host's, say `crm_follow_on`, might be ours."""
 FOLLOW_ON_TAG = "ut_clips/follow_on"
 """On every run of what follows on the clips; `dagster.yaml` lets one run of each value at a time, so that slots are
 left to archiving."""
@@ -57,11 +59,20 @@ class BatchCoordinator(QueuedRunCoordinator[DagsterInstance]):
         """Queue a run."""
         run = context.dagster_run
         # one that is executed again has its parent's tags, whatever became of that
-        if is_batch(run.tags) and (tag := _of_its_account(run, POOL, AT_WORK)):
+        if is_batch(run.tags) and (tag := self._of_its_account(run, POOL, AT_WORK)):
             self._instance.add_run_tags(run.run_id, {BATCH_TAG: tag})
-        if FOLLOW_ON_TAG not in run.tags and (tag := _of_its_account(run, FOLLOW_ON_POOL, BY_HAND)):
+        if FOLLOW_ON_TAG not in run.tags and (tag := self._of_its_account(run, FOLLOW_ON_POOL, BY_HAND)):
             self._instance.add_run_tags(run.run_id, {FOLLOW_ON_TAG: tag})
         return super().submit_run(context)
+
+    def _of_its_account(self, run: DagsterRun, pool: str, value: str) -> str | None:
+        """A tag's value as `Account.named` makes it, for the account whose pool of that kind a run of ours is in."""
+        names = {name for name in _pools(run) if name == pool or name.endswith(f"_{pool}")}
+        if not names or run.job_snapshot_id is None:
+            return None
+        ops = self._instance.get_job_snapshot(run.job_snapshot_id).node_defs_snapshot.op_def_snaps
+        ours = (op.pool for op in ops if op.pool in names and op.tags.items() >= OURS.items())
+        return next((f"{name.removesuffix(pool)}{value}" for name in ours), None)
 
 
 def is_batch(tags: Mapping[str, str]) -> bool:
@@ -124,12 +135,6 @@ def pass_over_silent(instance: DagsterInstance, now: datetime, account: Account 
 def is_in_pool(run: DagsterRun, pool: str) -> bool:
     """Whether any step of a run is in a pool."""
     return pool in _pools(run)
-
-
-def _of_its_account(run: DagsterRun, pool: str, value: str) -> str | None:
-    """A tag's value as `Account.named` makes it, for the account whose pool of that kind a run is in."""
-    names = (name for name in _pools(run) if name == pool or name.endswith(f"_{pool}"))
-    return next((f"{name.removesuffix(pool)}{value}" for name in names), None)
 
 
 def _pools(run: DagsterRun) -> Collection[str]:

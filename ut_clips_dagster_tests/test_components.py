@@ -22,6 +22,7 @@ from dagster import (
     Definitions,
     DynamicPartitionsDefinition,
     EnvVar,
+    OpDefinition,
     RepositoryDefinition,
     asset,
     build_sensor_context,
@@ -38,6 +39,7 @@ from ut_clips_dagster.cli.status import read_status
 from ut_clips_dagster.components import UserTestingClipsComponent, build_definitions
 from ut_clips_dagster.definitions import defs as own_location
 from ut_clips_dagster.errors import SettingsError
+from ut_clips_dagster.run_queue import OURS
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation, SimulatorConfig, SimulatorServer
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
@@ -105,6 +107,17 @@ def test_a_host_and_two_accounts_share_no_name() -> None:
     assert {"research_health_alerts", "research_old_runs", "research_follow_bigquery_clips"} <= one["sensors"]
     together = Definitions.merge(host(), embedded("research", **ALL), embedded("sales", **ALL))
     assert names(together.get_repository_def()) == {kind: theirs[kind] | one[kind] | two[kind] for kind in one}
+
+
+@pytest.mark.parametrize("account", ["", "research"])
+def test_every_op_of_ours_in_a_pool_is_told_from_a_hosts(account: str) -> None:
+    """The run queue tags its runs."""
+    ops = {
+        node.definition for job in embedded(account, **ALL).get_repository_def().get_all_jobs() for node in job.nodes
+    }
+    in_pools = [op for op in ops if isinstance(op, OpDefinition) and op.pool]
+    assert len(in_pools) == 2 + 3 + 4
+    assert all(op.tags.items() >= OURS.items() for op in in_pools)
 
 
 def test_the_unnamed_account_is_called_as_our_own_location() -> None:

@@ -28,9 +28,11 @@ from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.run_queue import (
     AT_WORK,
     BATCH_TAG,
+    FOLLOW_ON_TAG,
     GIVES_WAY_S,
     LAST_CLIPS,
     MOST_WAITING,
+    OURS,
     PROGRESS_TAG,
     SILENT,
     SILENT_AFTER,
@@ -130,6 +132,27 @@ class TestQueue:
     ) -> None:
         again = launch(instance, job, {**RANGE, BATCH_TAG: LAST_CLIPS})
         assert tag(instance, again) == AT_WORK
+
+    def test_a_hosts_runs_get_no_tag_though_its_pools_are_called_like_an_accounts(
+        self, instance: DagsterInstance
+    ) -> None:
+        @asset(pool="crm_follow_on")
+        def of_host() -> None: ...
+
+        @asset(pool="our_usertesting_api")
+        def of_host_too() -> None: ...
+
+        @asset(pool="crm_usertesting_api", op_tags=OURS)
+        def of_account() -> None: ...
+
+        together = Definitions([of_host, of_host_too, of_account], jobs=[define_asset_job("all")])
+        alone = Definitions([of_host, of_host_too], jobs=[define_asset_job("hosts")])
+        of_both, of_hosts = (
+            launch(instance, defs.resolve_job_def(name), BACKFILL)
+            for defs, name in ((together, "all"), (alone, "hosts"))
+        )
+        assert [tag(instance, of_hosts, name) for name in (BATCH_TAG, FOLLOW_ON_TAG)] == [None, None]
+        assert [tag(instance, of_both, name) for name in (BATCH_TAG, FOLLOW_ON_TAG)] == ["crm_at work", None]
 
     def test_new_sessions_go_before_retries_and_those_before_rechecks(
         self, instance: DagsterInstance, job: Any

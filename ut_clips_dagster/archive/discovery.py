@@ -53,7 +53,7 @@ class DiscoveryDocument(Document):
     sessions: int | None = None
     """`totalCount` of the newest answer."""
     malformed: int = 0
-    """Entries of the newest answer that could not be understood."""
+    """Entries of the list that could not be understood; a page of it that cannot be read counts as one."""
 
     def not_ahead(self, now: datetime) -> DiscoveryDocument:
         """The same without times that lie ahead: they would hide for as long that nothing is read."""

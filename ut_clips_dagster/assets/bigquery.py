@@ -23,7 +23,7 @@ from ut_clips_dagster.errors import ClipsError, WarehouseError
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid
-from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
+from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, OURS
 from ut_clips_dagster.storage import clips_view
 from ut_clips_dagster.storage.media_table import MediaTable
 from ut_clips_dagster.storage.metadata_table import MetadataTable
@@ -56,8 +56,11 @@ def publications(bigquery: BigQueryResource, dataset: str, transcripts: bool) ->
 
 
 def _table(bigquery: BigQueryResource, dataset: str, table: type[SessionTable]) -> FollowOn:
+    def publisher_of(there: Dataset, archive: ArchiveResource) -> Publisher:
+        return Publisher(there, table(archive.store().uri), archive.account.name)
+
     def opener(there: Dataset, archive: ArchiveResource, context: AssetExecutionContext) -> PublishBatch:
-        publisher = Publisher(there, table(archive.store().uri))
+        publisher = publisher_of(there, archive)
 
         def publish(session_ids: Sequence[str]) -> Mapping[str, Published]:
             outcome = publisher.publish(session_ids)
@@ -70,7 +73,7 @@ def _table(bigquery: BigQueryResource, dataset: str, table: type[SessionTable]) 
 
     def lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
         with _opened(bigquery, dataset) as there:
-            return Publisher(there, table(archive.store().uri)).lacking(session_ids)
+            return publisher_of(there, archive).lacking(session_ids)
 
     asset = _asset(
         dataset,
@@ -85,12 +88,12 @@ def _table(bigquery: BigQueryResource, dataset: str, table: type[SessionTable]) 
 
 
 def _view(bigquery: BigQueryResource, dataset: str, tables: Sequence[str]) -> FollowOn:
-    def opener(there: Dataset, _archive: ArchiveResource, _context: AssetExecutionContext) -> PublishBatch:
-        return View(there).publish
+    def opener(there: Dataset, archive: ArchiveResource, _context: AssetExecutionContext) -> PublishBatch:
+        return View(there, archive.account.name).publish
 
-    def lacking(_archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
+    def lacking(archive: ArchiveResource, session_ids: Sequence[str] | None) -> set[str]:
         with _opened(bigquery, dataset) as there:
-            return View(there).lacking(session_ids)
+            return View(there, archive.account.name).lacking(session_ids)
 
     asset = _asset(
         dataset,
@@ -125,6 +128,7 @@ def _asset(  # noqa: PLR0913, PLR0917 - what two kinds of asset differ in
         ],
         backfill_policy=BackfillPolicy.multi_run(BATCH),
         pool=FOLLOW_ON_POOL,
+        op_tags=OURS,
     )
     def publish(
         context: AssetExecutionContext, archive: ArchiveResource, bigquery: BigQueryResource

@@ -14,7 +14,7 @@ from ut_clips_dagster.media.prober import Prober
 from ut_clips_dagster.media.session_media import MediaMaker, SessionMedia
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource
-from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
+from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, OURS
 from ut_clips_dagster.storage.media_table import MediaTable
 
 MAX_SHOWN = 50
@@ -30,6 +30,7 @@ MAX_MARKDOWN = 1_000
     partitions_def=sessions,
     backfill_policy=BACKFILL,
     pool=FOLLOW_ON_POOL,
+    op_tags=OURS,
 )
 def clip_media(context: AssetExecutionContext, archive: ArchiveResource) -> Iterator[RunEvent]:
     """Look at the stored clips of the sessions of this run, and log each session's the moment it is done."""

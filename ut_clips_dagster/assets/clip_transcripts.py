@@ -18,7 +18,7 @@ from ut_clips_dagster.assets.specs import GROUP, OWNERS, column_schema
 from ut_clips_dagster.known_sessions import CLIP_FILES
 from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource
-from ut_clips_dagster.run_queue import FOLLOW_ON_POOL
+from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, OURS
 from ut_clips_dagster.storage.metadata_table import MetadataTable
 from ut_clips_dagster.storage.transcripts_table import SCHEMA, TranscriptsTable
 from ut_clips_dagster.transcripts.cutter import Cutting, cut_session
@@ -54,6 +54,7 @@ ONE_VIDEO = AssetCheckSpec(
     check_specs=[ONE_VIDEO],
     backfill_policy=BACKFILL,
     pool=FOLLOW_ON_POOL,
+    op_tags=OURS,
 )
 def clip_transcripts(context: AssetExecutionContext, archive: ArchiveResource) -> Iterator[RunEvent]:
     """Cut the transcripts of the sessions of this run."""

@@ -43,7 +43,7 @@ from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
 from ut_clips_dagster.run_launcher import mark, worker_here
-from ut_clips_dagster.run_queue import POOL, by_hand_looker, is_batch, make_room
+from ut_clips_dagster.run_queue import OURS, POOL, by_hand_looker, is_batch, make_room
 
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
 BACKFILL_SESSIONS_PER_RUN = 10
@@ -64,6 +64,7 @@ RunEvent = MaterializeResult[Any] | AssetCheckResult
     partitions_def=sessions,
     backfill_policy=BackfillPolicy.multi_run(BACKFILL_SESSIONS_PER_RUN),
     pool=POOL,
+    op_tags=OURS,
 )
 def clip_assets(
     context: AssetExecutionContext,

@@ -31,6 +31,7 @@ def of_account(asset: AssetsDefinition, account: Account) -> AssetsDefinition:
         can_subset=asset.can_subset,
         backfill_policy=asset.backfill_policy,
         pool=account.named(asset.op.pool) if asset.op.pool else None,
+        op_tags=asset.op.tags,
         required_resource_keys={account.named(key) for key in resources},
     )
     def renamed(context: AssetExecutionContext) -> Iterator[Any]:

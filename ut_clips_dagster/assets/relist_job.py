@@ -35,7 +35,7 @@ from ut_clips_dagster.assets.run_state import ended_by_others, stopping_silently
 from ut_clips_dagster.known_sessions import CLIP_LIST, RELIST, RELIST_OP, no_sessions, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.run_launcher import mark, this_process
-from ut_clips_dagster.run_queue import POOL
+from ut_clips_dagster.run_queue import OURS, POOL
 
 
 class Relist(Config):
@@ -84,6 +84,7 @@ def relist_job(account: Account = DEFAULT) -> JobDefinition:
     @op(
         name=account.named(RELIST_OP),
         pool=account.named(POOL),
+        tags=OURS,
         required_resource_keys={account.named(key) for key in resources},
     )
     def relist_op(context: OpExecutionContext, config: Relist) -> None:

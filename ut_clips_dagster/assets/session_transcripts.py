@@ -25,7 +25,7 @@ from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.resources import ArchiveResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.results_api.pacing import Operation
-from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, IN_FLIGHT
+from ut_clips_dagster.run_queue import FOLLOW_ON_POOL, IN_FLIGHT, OURS
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 from ut_clips_dagster.storage.session_transcripts_table import SessionTranscriptsTable
 from ut_clips_dagster.transcripts.fetch import Fetched, fetch_transcript
@@ -63,6 +63,7 @@ LOOK_EVERY_S = 1.0
     check_specs=[READABLE],
     backfill_policy=BACKFILL,
     pool=FOLLOW_ON_POOL,
+    op_tags=OURS,
 )
 def session_transcripts(
     context: AssetExecutionContext, results_api: ResultsApiResource, archive: ArchiveResource

@@ -21,7 +21,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.account import ARCHIVE, ARCHIVE_JOB, DEFAULT, RESULTS_API, Account
-from ut_clips_dagster.archive.discovery import next_test
+from ut_clips_dagster.archive.discovery import next_test, problem_of
 from ut_clips_dagster.archive.documents import SessionDocument
 from ut_clips_dagster.archive.records import SessionRecords
 from ut_clips_dagster.clock import is_future
@@ -40,7 +40,7 @@ OVERLAP = 25
 """Sessions a page of the crawl shares with the one before: some may have been deleted between the two requests."""
 READ_TO_END_EVERY = timedelta(days=1)
 READ_MALFORMED_EVERY = timedelta(hours=6)
-"""The same while entries of the list are malformed: they may be corrected without any other sign."""
+"""The same while entries of the list are malformed or unread: they may be corrected without any other sign."""
 MAX_MALFORMED = 50
 MAX_MALFORMED_TOLD = 3
 MOST_NEW_PER_TICK = ((5_000, 50), (50_000, 20))
@@ -58,6 +58,30 @@ REASON = "new session"
 log = logging.getLogger(__name__)
 
 
+class Unread(BaseModel):
+    """A page deep in a list that could not be read; the newest sessions are found all the same."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offset: int
+    """Where it begins."""
+    since: UtcDatetime
+    """When it could not be read for the first time."""
+    asked_at: UtcDatetime
+    """When it was last asked for."""
+    problem: str
+
+    @property
+    def failed_again(self) -> bool:
+        """Whether it failed once more, the newest page having been read in between: so it is no outage."""
+        return self.asked_at > self.since
+
+    def waits(self, now: datetime) -> bool:
+        """Whether it is not asked for yet: at once after the first failure, then ever more seldom."""
+        wait = min(self.asked_at - self.since, READ_MALFORMED_EVERY)
+        return now - self.asked_at < wait and not is_future(self.asked_at, now)
+
+
 class CrawlState(BaseModel):
     """How far one test's session list has been read."""
 
@@ -73,6 +97,8 @@ class CrawlState(BaseModel):
     """When the crawl under way began."""
     malformed: dict[str, UtcDatetime] = {}
     """Entries that could not be understood when they were last read, and when that was; at most `MAX_MALFORMED`."""
+    unread: Unread | None = None
+    """The page that kept the list from being read on when that was last tried."""
 
 
 class Cursor(BaseModel):
@@ -125,11 +151,15 @@ def next_state(state: CrawlState, page: SessionPage, new: int, now: datetime, *,
     if page.is_last(state.offset) or state.offset >= SESSION_LIST_MAX_OFFSET:
         left = {name: at for name, at in malformed.items() if began_at is None or began_at <= at <= now}
         return CrawlState(known_total=total, read_to_end_at=began_at, malformed=left)
-    every = READ_MALFORMED_EVERY if malformed else READ_TO_END_EVERY
+    every = READ_MALFORMED_EVERY if malformed or state.unread else READ_TO_END_EVERY
     last = state.read_to_end_at
     recently = last is not None and now - last < every and not is_future(last, now)
-    if state.offset == 0 and total is not None and known_total == total and recently:
-        return CrawlState(known_total=total, read_to_end_at=state.read_to_end_at, malformed=malformed)
+    nothing_deeper = total is not None and known_total == total and recently
+    unread = state.unread if state.unread and state.offset < state.unread.offset else None
+    if state.offset == 0 and (nothing_deeper or (unread and unread.waits(now))):
+        return CrawlState(
+            known_total=known_total, read_to_end_at=state.read_to_end_at, malformed=malformed, unread=unread
+        )
     # without overlap at the end of a list whose total makes no sense: its last sessions would be read again and again
     overlap = OVERLAP if page.entries > OVERLAP and total is not None and total > following else 0
     offset = min(max(following - overlap, state.offset + 1), SESSION_LIST_MAX_OFFSET)
@@ -139,7 +169,15 @@ def next_state(state: CrawlState, page: SessionPage, new: int, now: datetime, *,
         read_to_end_at=state.read_to_end_at,
         began_at=began_at,
         malformed=malformed,
+        unread=unread,
     )
+
+
+def newest_next(state: CrawlState, problem: str, now: datetime) -> CrawlState:
+    """Where to go on when a page deep in the list cannot be read: it may be so for ever, and hide all that is new."""
+    since = state.unread.since if state.unread else now
+    unread = Unread(offset=state.offset, since=since, asked_at=now, problem=problem)
+    return state.model_copy(update={"offset": 0, "unread": unread})
 
 
 def malformed_now(before: Mapping[str, datetime], page: SessionPage, now: datetime) -> dict[str, datetime]:
@@ -165,12 +203,15 @@ def malformed_events(
     return [AssetObservation(account.key(USERTESTING_SESSIONS), metadata=metadata)]
 
 
-def told_malformed(malformed: Mapping[str, object], page: SessionPage) -> str:
-    """What the tick says of it; nothing when all was understood."""
-    if not malformed:
-        return ""
-    reasons = " ".join(entry.reason for entry in page.malformed[:MAX_MALFORMED_TOLD])
-    return f" {len(malformed)} malformed entries are left out, and asked for again. {reasons}".rstrip()
+def told_left_out(state: CrawlState, page: SessionPage) -> str:
+    """What the tick says of what is malformed or unread; nothing when all was understood."""
+    told = ""
+    if state.unread:
+        told += f" Those from number {state.unread.offset} on are unread, and asked for again. {state.unread.problem}"
+    if state.malformed:
+        reasons = " ".join(entry.reason for entry in page.malformed[:MAX_MALFORMED_TOLD])
+        told += f" {len(state.malformed)} malformed entries are left out, and asked for again. {reasons}".rstrip()
+    return told
 
 
 def take_sessions(
@@ -234,6 +275,11 @@ def find_sessions(
             page = client.list_sessions(test_id, offset=state.offset)
     except ResultsApiError as error:
         document = discoveries.failed(test_id, error)
+        if state.offset and problem_of(error) == "outage":
+            reason = f"Test {test_id}: {error} That is of its sessions from number {state.offset}; next the newest."
+            tests = {**cursor.tests, test_id: newest_next(state, str(error), now_utc())}
+            kept = cursor.model_copy(update={"tests": tests}).model_dump_json()
+            return SensorResult(skip_reason=reason, cursor=kept)
         reason = why_unread(document, archiving=is_archiving(context.instance, account), now=now_utc())
         return SensorResult(skip_reason=reason, cursor=context.cursor)
     known = set(context.instance.get_dynamic_partitions(account.partitions))
@@ -242,9 +288,10 @@ def find_sessions(
     events: list[AssetMaterialization | AssetObservation] = [*take_sessions(archive.records(), test_id, taken, account)]
     following = next_state(state, page, len(taken), now_utc(), all_taken=len(taken) == len(unknown))
     total = page.meta.pagination.total_count
-    discoveries.succeeded(test_id, page.entries if total is None else total, len(following.malformed))
+    left_out = len(following.malformed) + bool(following.unread and following.unread.failed_again)
+    discoveries.succeeded(test_id, page.entries if total is None else total, left_out)
     events += malformed_events(test_id, state.malformed, page, account)
-    told = told_malformed(following.malformed, page)
+    told = told_left_out(following, page)
     if told:
         context.log.warning(f"Test {test_id}:{told}")
     if following.known_total is not None and following.known_total > SESSION_LIST_LIMIT + SESSION_LIST_MAX_OFFSET:

@@ -98,11 +98,11 @@ class Dataset:
             self.client.update_table(there, ["schema"])
 
     def rows(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """All rows of a table, in some of its columns; not by a query, so at no cost."""
+        """All rows of a table, in some of its columns, None where there is no such; not by a query, so at no cost."""
         with self._asking():
             there = self.client.get_table(self.id_of(table))
             for row in self.client.list_rows(there, [f for f in there.schema if f.name in columns]):
-                yield tuple(row[name] for name in columns)
+                yield tuple(row.get(name) for name in columns)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""

@@ -34,11 +34,11 @@ class Outcome:
 
 
 class Publisher:
-    """Keeps a table in BigQuery equal to the archive's, session by session; safe for several at a time."""
+    """Keeps an account's rows in BigQuery equal to its archive's, session by session; safe for several at a time."""
 
-    def __init__(self, dataset: Dataset, table: SessionTable) -> None:
+    def __init__(self, dataset: Dataset, table: SessionTable, account: str = "") -> None:
         self._dataset, self._table = dataset, table
-        self._record = Record(dataset, table.name)
+        self._record = Record(dataset, table.name, account)
         self._is_ready = False
 
     def lacking(self, session_ids: Sequence[str] | None = None) -> set[str]:

@@ -20,6 +20,7 @@ SCHEMA = [
     SchemaField("digest", "STRING", description="digest of the rows that are published of it"),
     SchemaField("row_count", "INTEGER", description="their number"),
     SchemaField("published_at", "TIMESTAMP", description="when they were, UTC"),
+    SchemaField("account", "STRING", description="UT_CLIPS_ACCOUNT of whose archive they are; empty without one"),
 ]
 
 
@@ -32,18 +33,25 @@ class Published:
 
 
 class Record:
-    """The record of one table, a table `published_<table>`: of its own, so that two tables never conflict."""
+    """The record of one table, a table `published_<table>`: of its own, so that two tables never conflict.
 
-    def __init__(self, dataset: Dataset, table: str) -> None:
-        self._dataset, self._of = dataset, table
+    Accounts share it. Each is told of its own sessions only, as no other archive can tell which of them are gone.
+    """
+
+    def __init__(self, dataset: Dataset, table: str, account: str = "") -> None:
+        self._dataset, self._of, self._account = dataset, table, account
         self.table = f"published_{table}"
 
     def read(self) -> dict[str, Published]:
-        """What is published, by session; nothing where the table or the record is not there."""
+        """What the account has published, by session; nothing where the table or the record is not there."""
         if not self._dataset.has(self._of) or not self._dataset.has(self.table):
             return {}
-        rows = self._dataset.rows(self.table, ("session_id", "digest", "row_count"))
-        return {session_id: Published(digest, count) for session_id, digest, count in rows}
+        rows = self._dataset.rows(self.table, ("session_id", "digest", "row_count", "account"))
+        return {
+            session_id: Published(digest, count)
+            for session_id, digest, count, account in rows
+            if (account or "") == self._account  # the column came later
+        }
 
     def create(self, schema: pa.Schema | None = None) -> None:
         """Create the record where there is none, and with a schema the table it tells of: of a new one nothing is told.
@@ -62,8 +70,9 @@ class Record:
         table = self._dataset.quoted(self.table)
         statements = [f"DELETE FROM {table} WHERE session_id IN UNNEST({array(session_ids)})"]  # noqa: S608
         if published:
+            account = literal(self._account)
             values = ", ".join(
-                f"({literal(session)}, {literal(told.digest)}, {told.rows}, CURRENT_TIMESTAMP())"
+                f"({literal(session)}, {literal(told.digest)}, {told.rows}, CURRENT_TIMESTAMP(), {account})"
                 for session, told in published.items()
             )
             columns = ", ".join(field.name for field in SCHEMA)

@@ -13,12 +13,12 @@ from ut_clips_dagster.warehouse.record import Published, Record, array, literal,
 
 
 class View:
-    """Keeps the view, and tells of each session that what it shows is what was published."""
+    """Keeps the view, and tells of each session of an account that what it shows is what was published."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, account: str = "") -> None:
         self._dataset = dataset
-        self._record = Record(dataset, clips_view.VIEW)
-        self._tables = {name: Record(dataset, name) for name in clips_view.TABLES}
+        self._record = Record(dataset, clips_view.VIEW, account)
+        self._tables = {name: Record(dataset, name, account) for name in clips_view.TABLES}
 
     def lacking(self, session_ids: Sequence[str] | None = None) -> set[str]:
         """Which of these sessions (of all when None) had rows published since the view was last looked at.

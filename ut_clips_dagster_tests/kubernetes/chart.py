@@ -29,6 +29,8 @@ def container_context() -> dict[str, Any]:
             "resources": CODE_SERVER["resources"],
             "run_k8s_config": {"pod_spec_config": {"automount_service_account_token": True}},
             "service_account_name": VALUES["dagster-user-deployments"]["serviceAccount"]["name"],
+            "volume_mounts": CODE_SERVER["volumeMounts"],
+            "volumes": CODE_SERVER["volumes"],
         }
     }
 

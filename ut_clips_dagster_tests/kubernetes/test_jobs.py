@@ -100,6 +100,8 @@ def test_a_pod_has_what_the_run_needs_and_shows_no_secret(instance: tuple[Api, D
     given = [name["name"] for source in container["envFrom"] for name in source.values()]
     assert {"ut-clips-settings", "ut-clips-credentials"} <= set(given)
     assert PASSWORD not in str(job)
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/opt/dagster/instance"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["instance"]
 
 
 def test_a_pod_may_do_no_more_than_it_has_to_and_is_given_up_once(instance: tuple[Api, DagsterInstance]) -> None:

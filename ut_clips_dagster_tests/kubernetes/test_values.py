@@ -127,6 +127,16 @@ def test_the_image_is_what_the_values_take_it_for() -> None:
     assert f"EXPOSE {CODE_SERVER['port']}" in DOCKERFILE
 
 
+def test_commands_in_the_code_servers_pod_find_the_instance() -> None:
+    """The chart itself gives that pod no `dagster.yaml`."""
+    (volume,), (mount,) = CODE_SERVER["volumes"], CODE_SERVER["volumeMounts"]
+    assert volume["configMap"]["name"] == INSTANCE["run_launcher"]["config"]["instance_config_map"]
+    assert mount["name"] == volume["name"]
+    guide = (DEPLOY.parent / "docs" / "kubernetes.md").read_text()
+    assert f"-- env DAGSTER_HOME={mount['mountPath']}" in guide
+    assert "-- ut-clips" not in guide
+
+
 def test_code_and_runs_may_ask_nothing_of_kubernetes() -> None:
     deployments = VALUES["dagster-user-deployments"]
     assert deployments["rbacEnabled"] is False

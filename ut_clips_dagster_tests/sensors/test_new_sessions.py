@@ -14,7 +14,7 @@ from ut_clips_dagster.partitions import SESSIONS
 from ut_clips_dagster.results_api.models import Pagination, SessionListMeta, SessionPage, SessionSummary
 from ut_clips_dagster.run_queue import AT_WORK, BATCH_TAG
 from ut_clips_dagster.sensors import new_sessions
-from ut_clips_dagster.sensors.new_sessions import ENOUGH_QUEUED, REASON, CrawlState, Cursor, next_state
+from ut_clips_dagster.sensors.new_sessions import ENOUGH_QUEUED, REASON, CrawlState, Cursor, newest_next, next_state
 from ut_clips_dagster.sensors.run_requests import REASON_TAG
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Fault, FaultName, Operation
 from ut_clips_dagster_tests.platform import ORIGIN, TestPlatform
@@ -218,6 +218,30 @@ def test_while_deep_entries_are_malformed_the_list_is_read_to_its_end_more_often
 
     assert (soon.offset, later.offset) == (0, 475)
     assert soon.malformed == {"deep": now}
+
+
+def test_a_page_that_always_fails_hides_nothing_new_and_is_asked_for_ever_more_seldom() -> None:
+    """Record 700 of 1,200 cannot be read for a day, then it can; a session appears at the top every hour."""
+    upstream = [uuid_of(n) for n in reversed(range(1_200))]
+    known, state, asked, now = set(upstream[:475]), CrawlState(), [], datetime(2026, 1, 1, tzinfo=timezone.utc)
+    for minutes in range(0, 34 * 60, 5):
+        now += timedelta(minutes=5)
+        if minutes % 60 == 0:
+            upstream.insert(0, uuid_of(2_000 + minutes))
+        asked.append(state.offset)
+        if state.offset <= 700 < state.offset + 500 and minutes < 24 * 60:
+            state = newest_next(state, "500", now)
+            continue
+        answer = page(upstream, state.offset, 500)
+        new = [s.session_id for s in answer.sessions if s.session_id not in known]
+        known.update(new)
+        state = next_state(state, answer, len(new), now, all_taken=True)
+        assert minutes % 60 < 10 or upstream[0] in known
+
+    assert asked[:5] == [0, 475, 0, 475, 0], "an outage is over as soon as the newest are read"
+    assert asked[: 24 * 12].count(475) == 9
+    assert known == set(upstream)
+    assert state.unread is None
 
 
 def test_a_damaged_document_of_one_session_does_not_hide_the_others(platform: TestPlatform) -> None:

@@ -15,8 +15,10 @@ from ut_clips_dagster.cli.runs import QUIET
 from ut_clips_dagster.definitions import JOB, follow_ons
 from ut_clips_dagster.known_sessions import CLIP_FILES
 from ut_clips_dagster.partitions import SESSIONS
+from ut_clips_dagster.results_api.client import ResultsApi
 from ut_clips_dagster.results_api.models import now_utc
 from ut_clips_dagster.sensors import new_sessions
+from ut_clips_dagster.sensors.new_sessions import CrawlState, Cursor
 from ut_clips_dagster.sensors.outcomes import TickError
 from ut_clips_dagster.settings import load_settings
 from ut_clips_dagster.simulator import DEMO_TEST_ID, Operation
@@ -130,6 +132,36 @@ def test_an_outage_is_skipped_with_its_cause_and_fails_once_nothing_was_read_for
     assert "no new session" in skip_reason(tick(platform, "new_sessions", cursor))
     (document,) = platform.archive.discoveries().read_all().values()
     assert (document.failing_since, document.kind, document.sessions) == (None, None, 12)
+
+
+def test_when_a_page_deep_in_the_list_fails_the_newest_is_read_next_and_it_is_told(
+    platform: TestPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it has failed; an outage is one once the newest cannot be read either."""
+    listed = ResultsApi.list_sessions
+    monkeypatch.setattr(ResultsApi, "list_sessions", lambda *args, **kwargs: listed(*args, **kwargs, limit=5))
+    monkeypatch.setattr(new_sessions, "OVERLAP", 1)
+    cursor = tick(platform, "new_sessions").cursor
+    for minutes, found in ((65, 0), (135, 1)):
+        later(monkeypatch, timedelta(minutes=minutes))
+        platform.simulator.faults.add("server_error:operation=list_sessions,count=5")
+        failed = tick(platform, "new_sessions", cursor)
+        assert "answered 500" in skip_reason(failed)
+        assert "from number 4; next the newest" in skip_reason(failed)
+        platform.simulator.world.add_session(clips=1)
+        later(monkeypatch, timedelta(minutes=minutes + 5))
+        newest = tick(platform, "new_sessions", failed.cursor)
+        assert len(newest.asset_events or ()) == 1
+        (document,) = platform.archive.discoveries().read_all().values()
+        assert (document.failing_since, document.malformed) == (None, found)
+        cursor = newest.cursor
+    told = skip_reason(tick(platform, "new_sessions", cursor))
+    assert "no new session among 5 from number 0. Those from number 4 on are unread, and asked for again" in told
+
+    platform.simulator.faults.add("forbidden:operation=list_sessions,count=1")
+    deep = Cursor(tests={DEMO_TEST_ID: CrawlState(offset=4)}).model_dump_json()
+    with pytest.raises(TickError, match="answered 403"):
+        tick(platform, "new_sessions", deep)
 
 
 def test_access_that_was_lost_stays_lost_until_a_request_succeeds(platform: TestPlatform) -> None:

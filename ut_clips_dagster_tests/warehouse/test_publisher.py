@@ -244,6 +244,24 @@ def test_sessions_that_the_archive_has_no_more_go_with_the_next_one(
 
 
 @every_test
+def test_two_accounts_in_one_dataset_leave_each_others_rows(
+    dataset: Dataset, counted: Counted, archive: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    for table in TABLES:
+        put(other, table, C, 2)
+        for root, session_ids, account in ((archive, [A, B], ""), (other, [C], "research"), (archive, [A, B], "")):
+            outcome = Publisher(dataset, table(str(root)), account).publish(session_ids)
+            assert outcome.withdrawn == frozenset()
+            assert Publisher(dataset, table(str(root)), account).lacking() == set()
+        there = counted.list_rows(counted.get_table(dataset.id_of(table.name)))
+        assert sorted(row["session_id"] for row in there) == [A] * 3 + [B] * 2 + [C] * 2
+    for session_ids, account in (([A, B], ""), ([C], "research"), ([A, B], "")):
+        assert View(dataset, account).publish(session_ids).keys() == set(session_ids)
+        assert View(dataset, account).lacking() == set()
+
+
+@every_test
 def test_columns_have_their_comments_as_descriptions_also_nested_ones(
     dataset: Dataset, counted: Counted, archive: Path
 ) -> None:
