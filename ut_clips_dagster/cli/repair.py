@@ -51,9 +51,10 @@ def repair_sessions(session_ids: list[str]) -> bool:
     fetch = [each.session_id for each in repaired if each.lacks]
     fetched = _archive(fetch) if fetch else True
     sound = [each for each in repaired if each.trusted]
+    mended, left = sum(bool(each.done) for each in repaired), len(repaired) - len(sound)
     say(
-        f"{len(sound)} of {counted(len(repaired), 'session')} mended; {len(fetch)} of them lacked clips or a listing. "
-        "`ut-clips verify --read-data` says whether all is well."
+        f"{counted(len(repaired), 'session')} looked at: {mended} mended, {left} left as they are, {len(fetch)} lacked "
+        "clips or a listing. `ut-clips verify --read-data` says whether all is well."
     )
     return fetched and len(sound) == len(repaired)
 

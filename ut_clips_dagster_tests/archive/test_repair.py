@@ -243,6 +243,7 @@ def test_unreadable_document_is_reported_and_keeps_no_other_session_from_repair(
     }
     code, output = bench.run("repair")
     assert (code, "clip_list.json rebuilt" in output, f"Cannot read sessions/{bench.rich}" in output) == (2, True, True)
+    assert "2 sessions looked at: 1 mended, 1 left as they are, 0 lacked clips or a listing." in output
     path.with_suffix(".kept").replace(path)
     assert bench.differences() == []
 

@@ -80,4 +80,4 @@ def test_repair_refuses_what_is_no_session() -> None:
 def test_repair_of_a_sound_archive_does_nothing() -> None:
     result = run("repair")
     assert result.exit_code == 0
-    assert "0 of 0 sessions mended" in result.output
+    assert "0 sessions looked at: 0 mended" in result.output
