@@ -57,6 +57,8 @@ class Platform:
         (self.home / "dagster.yaml").write_text(
             shipped.replace(MONITORING, f"poll_interval_seconds: {max(1, round(30 / scale))}")
         )
+        with self.instance():  # its databases are there before two processes make them at a time, and one is refused
+            pass
         (folder / "workspace.yaml").write_text(
             f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {self._port}, location_name: ut_clips_dagster}}\n"
         )
