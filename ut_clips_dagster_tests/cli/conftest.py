@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ SCALE = 200.0
 ARCHIVE, HOME = "archive", "home"
 
 
+@contextmanager
 def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
     """Four sessions with six clips, for commands that are run in that folder; the same each time."""
     (folder / HOME).mkdir()
@@ -33,16 +35,16 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorS
 
 @pytest.fixture
 def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorServer]:
-    yield from served(tmp_path, monkeypatch)
+    with served(tmp_path, monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def archived_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder after `ut-clips archive`: it takes five seconds."""
     folder = tmp_path_factory.mktemp("archived")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for _ in served(folder, monkeypatch):
-            assert invoke("archive")[0] == 0
+    with pytest.MonkeyPatch.context() as monkeypatch, served(folder, monkeypatch):
+        assert invoke("archive")[0] == 0
     return folder
 
 

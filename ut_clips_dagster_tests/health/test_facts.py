@@ -8,14 +8,7 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.scheduler.instigation import SensorInstigatorData
 from dagster._daemon.types import DaemonHeartbeat
 
 from ut_clips_dagster.archive.documents import SessionDocument
@@ -27,6 +20,7 @@ from ut_clips_dagster.sensor_names import UNFINISHED_SESSIONS
 from ut_clips_dagster.sensors.unfinished_sessions import RETRY_AFTER, Cursor, Tries
 from ut_clips_dagster.storage.local import LocalStore
 from ut_clips_dagster.storage.metadata_table import MetadataTable
+from ut_clips_dagster_tests.cli.test_health import sensor_state
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
 
@@ -35,13 +29,6 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
         yield instance
-
-
-def sensor_state(name: str, data: SensorInstigatorData) -> InstigatorState:
-    target = LoadableTargetOrigin(module_name="ut_clips_dagster.definitions")
-    repository = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(target), "__repository__")
-    origin = RemoteInstigatorOrigin(repository, name)
-    return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, data)
 
 
 def looked_at(instance: DagsterInstance, archive: Path, now: datetime = NOW) -> InstanceFacts:
@@ -87,7 +74,7 @@ def test_neither_a_session_given_up_nor_partitions_added_by_hand_hide_what_waits
     found(tmp_path / "archive", waiting, NOW - timedelta(days=20))
     tries = Tries(retries=len(RETRY_AFTER), since=NOW - timedelta(days=28))
     cursor = Cursor(sessions={given_up: tries}).model_dump_json()
-    instance.add_instigator_state(sensor_state(UNFINISHED_SESSIONS, SensorInstigatorData(cursor=cursor)))
+    instance.add_instigator_state(sensor_state(UNFINISHED_SESSIONS).with_data(SensorInstigatorData(cursor=cursor)))
 
     facts = looked_at(instance, tmp_path / "archive")
 
