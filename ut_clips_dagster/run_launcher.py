@@ -3,6 +3,7 @@
 A power cut leaves runs STARTED: they hold the pool, and their sessions count as being worked on. Dagster's run
 monitoring asks the launcher for the worker's health, ends a run whose worker is gone, and retries it; but its
 DefaultRunLauncher cannot say. This one can, from a mark that each run carries: the machine, its boot, and the process.
+The launcher marks every run; our own runs mark themselves, too, as they know of steps that have a process each.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import importlib
 import os
 import re
 import socket
+import time
 from pathlib import Path
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,6 +28,8 @@ UNKNOWN = "unknown"
 PROC = Path("/proc")
 START_TIME_FIELD = 19
 """Position of `starttime` after the command's name in /proc/<pid>/stat (proc(5): field 22)."""
+LOOKS_FOR_PROCESS_S = 5.0
+"""A launched run's process tells its ID as the first thing it does, some milliseconds after the launch."""
 
 
 class Worker(BaseModel):
@@ -39,7 +43,7 @@ class Worker(BaseModel):
     pid_namespace: str
     """Process IDs mean something within it only: another container's cannot be looked at."""
     pid: int | None = None
-    """None: not known yet, the run was only launched."""
+    """None: not known, as the run was only launched so far, or in a container whose processes cannot be seen."""
     started: int | None = None
     """Clock ticks from the boot to the process's start: a process ID is used again."""
     run_pid: int | None = None
@@ -107,12 +111,18 @@ class LocalRunLauncher(DefaultRunLauncher):
     """Launches runs in the code server; for `dagster.yaml`, where daemon, code server and runs share a machine."""
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Launch it, marked with this boot if it stays here; a retried run brings along the mark of its parent."""
-        machine = this_machine() if _is_launched_here(context) else None
+        """Launch it, marked with this boot if it stays here, and then with its process.
+
+        A retried run brings along the mark of its parent, so it gets one in any case.
+        """
+        run_id, machine = context.dagster_run.run_id, _launched_here(context)
+        since = _ticks() if machine else 0.0
         self._instance.add_run_tags(
-            context.dagster_run.run_id, {WORKER_TAG: machine.model_dump_json(exclude_none=True) if machine else UNKNOWN}
+            run_id, {WORKER_TAG: machine.model_dump_json(exclude_none=True) if machine else UNKNOWN}
         )
         super().launch_run(context)
+        if machine:
+            mark_launched(self._instance, run_id, machine, since)
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -155,14 +165,52 @@ def end_gone_runs(instance: DagsterInstance) -> list[str]:
     return ended
 
 
-def _is_launched_here(context: LaunchRunContext) -> bool:
-    """Whether the code server that the run is a child of is on this machine."""
+def mark_launched(
+    instance: DagsterInstance, run_id: str, machine: Worker, since: float, looks_for_s: float = LOOKS_FOR_PROCESS_S
+) -> None:
+    """Write down the process of a run that was just launched, as soon as Dagster's event log tells its ID.
+
+    A run may be killed before its own code says who executes it. The ID may be of another container, where it means
+    another process or none: what counts is one that can be seen here, and began after the launch.
+
+    Args:
+        instance: where the run is.
+        run_id: of the run.
+        machine: that it was launched on.
+        since: clock ticks from the boot to the launch.
+        looks_for_s: how long to wait for the event.
+    """
+    stop_at = time.monotonic() + looks_for_s
+    while (pid := _process_told(instance, run_id)) is None and time.monotonic() < stop_at:
+        time.sleep(0.02)
+    started = _started(pid) if pid else None
+    run = instance.get_run_by_id(run_id)
+    told = worker_of(run) if run else None
+    if started and started >= int(since) and told and told.pid is None:  # else the run told it itself meanwhile
+        mark(instance, run_id, machine.model_copy(update={"pid": pid, "started": started}))
+
+
+def _process_told(instance: DagsterInstance, run_id: str) -> int | None:
+    """The run's process as Dagster's code server logs it ("Started process for run"), before the run is STARTED."""
+    logs = instance.event_log_storage.get_logs_for_run(run_id, of_type=DagsterEventType.ENGINE_EVENT)
+    events = (entry.get_dagster_event().engine_event_data.metadata for entry in logs)
+    return next((int(str(metadata["pid"].value)) for metadata in events if "pid" in metadata), None)
+
+
+def _launched_here(context: LaunchRunContext) -> Worker | None:
+    """This machine, if the code server that the run is a child of is here, too."""
     origin = context.dagster_run.remote_job_origin
     if context.workspace is None or origin is None:
-        return False
+        return None
     location = context.workspace.get_code_location(origin.repository_origin.code_location_origin.location_name)
     client = getattr(location, "client", None)
-    return client is not None and (client.socket is not None or is_loopback_host(client.host or ""))
+    is_here = client is not None and (client.socket is not None or is_loopback_host(client.host or ""))
+    return this_machine() if is_here else None
+
+
+def _ticks() -> float:
+    """Clock ticks from the boot until now, as a process's start is told in; on Linux only."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
 
 
 def _started(pid: int, proc: Path = PROC) -> int | None:

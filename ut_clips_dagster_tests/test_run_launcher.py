@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.events import EngineEventData
 from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
@@ -20,6 +23,7 @@ from ut_clips_dagster.run_launcher import (
     end_gone_runs,
     is_gone,
     mark,
+    mark_launched,
     this_machine,
     this_process,
     worker_of,
@@ -97,9 +101,9 @@ def test_run_monitoring_is_told_of_what_is_gone_and_of_nothing_else() -> None:
         assert launcher.supports_check_run_worker_health
         assert launcher.check_run_worker_health(living).status is WorkerStatus.RUNNING
         assert launcher.check_run_worker_health(unmarked).status is WorkerStatus.RUNNING
-        told = launcher.check_run_worker_health(rebooted)
-        assert told.status is WorkerStatus.FAILED
-        assert f"Its process {os.getpid()} is gone" in str(told.msg)
+        health = launcher.check_run_worker_health(rebooted)
+        assert health.status is WorkerStatus.FAILED
+        assert f"Its process {os.getpid()} is gone" in str(health.msg)
 
         assert end_gone_runs(instance) == [rebooted.run_id]
         statuses = {run.run_id: run.status for run in instance.get_runs()}
@@ -112,3 +116,71 @@ def test_a_mark_that_cannot_be_read_says_nothing() -> None:
         run = create_run_for_test(instance, tags={WORKER_TAG: UNKNOWN})
 
     assert worker_of(run) is None
+
+
+def told(instance: DagsterInstance, run: DagsterRun, pid: int) -> None:
+    """As Dagster's code server does it when a run's process begins."""
+    instance.report_engine_event(f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid))
+
+
+def marked(instance: DagsterInstance, run: DagsterRun) -> Worker:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    worker = worker_of(found)
+    assert worker is not None
+    return worker
+
+
+def test_a_launched_run_is_marked_with_its_process_though_it_dies_before_any_code_of_ours_runs() -> None:
+    machine = this_machine()
+    assert machine is not None
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    process, worker = child()
+    try:
+        with DagsterInstance.ephemeral() as instance:
+            run = launched(instance, machine)
+            Timer(0.1, told, (instance, run, process.pid)).start()  # the launch is done before the process tells itself
+
+            mark_launched(instance, run.run_id, machine, since)
+
+            assert marked(instance, run) == worker
+            process.kill()
+            process.wait()
+            assert end_gone_runs(instance) == [run.run_id]
+    finally:
+        process.communicate()
+
+
+@pytest.mark.parametrize("seen", ["older than the launch", "not there", "never told"])
+def test_a_process_id_that_means_nothing_here_marks_no_run(seen: str) -> None:
+    """As of a code server in another container of the same pod: host, boot and network are the same."""
+    machine = this_machine()
+    assert machine is not None
+    pid = {"older than the launch": os.getpid(), "not there": 2**22 + 1}.get(seen)
+    with DagsterInstance.ephemeral() as instance:
+        run = launched(instance, machine)
+        if pid:
+            told(instance, run, pid)
+        since = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+
+        mark_launched(instance, run.run_id, machine, since, looks_for_s=0)
+
+        assert marked(instance, run) == machine
+        assert end_gone_runs(instance) == []
+
+
+def test_what_a_run_told_of_itself_meanwhile_stays() -> None:
+    machine = this_machine()
+    assert machine is not None
+    process, worker = child()
+    try:
+        of_a_step = worker.model_copy(update={"run_pid": os.getpid(), "run_started": 1})
+        with DagsterInstance.ephemeral() as instance:
+            run = launched(instance, of_a_step)
+            told(instance, run, process.pid)
+
+            mark_launched(instance, run.run_id, machine, 0)
+
+            assert marked(instance, run) == of_a_step
+    finally:
+        process.communicate()

@@ -89,6 +89,31 @@ def test_daemon_that_starts_again_leaves_living_runs_and_ends_and_retries_those_
                     process.wait()
 
 
+@pytest.mark.long
+def test_a_run_that_is_killed_with_its_code_server_before_it_did_anything_is_ended_and_retried(tmp_path: Path) -> None:
+    """Nobody else would say so: Dagster's code server tells of its own runs only, and only while it lives."""
+    with simulator_process(STALLED) as world, home(tmp_path) as instance:
+        world.add_session(1, 500_000, 600_000)
+        env = environment(world, tmp_path, UT_CLIPS_DISCOVERY_INTERVAL_S="1")
+        first = daemon(env)
+        second = None
+        begun = RunsFilter(statuses=[DagsterRunStatus.STARTED])
+        try:
+            until("a run has begun", lambda: instance.get_runs(begun), SETS_OUT_WITHIN_S, every_s=0.01)
+            kill_group(first)
+            (run,) = instance.get_runs(begun)
+            assert not world.count("list_clips"), "the run had begun its work: killed too late to prove anything"
+            second = daemon(env)
+            until("the run has failed", lambda: _status(instance, run) is DagsterRunStatus.FAILURE, SETS_OUT_WITHIN_S)
+            until("it is retried", lambda: instance.get_runs(RunsFilter(tags={"dagster/retry_number": "1"})), 60)
+        finally:
+            for process in filter(None, (first, second)):
+                try:
+                    kill_group(process)
+                except ProcessLookupError:
+                    process.wait()
+
+
 def _status(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus | None:
     found = instance.get_run_by_id(run.run_id)
     return found.status if found else None
