@@ -9,6 +9,7 @@ The launcher marks every run; our own runs mark themselves, too, as they know of
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import socket
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ut_clips_dagster.hosts import is_loopback_host
 
+LOG = logging.getLogger(__name__)
 WORKER_TAG = "ut_clips/worker"
 UNKNOWN = "unknown"
 """Value of the tag where nobody can tell."""
@@ -122,7 +124,10 @@ class LocalRunLauncher(DefaultRunLauncher):
         )
         super().launch_run(context)
         if machine:
-            mark_launched(self._instance, run_id, machine, since)
+            try:
+                mark_launched(self._instance, run_id, machine, since)
+            except Exception as error:  # noqa: BLE001 - the run works: Dagster would take it for not launched
+                LOG.warning(f"Run {run_id} is launched; its process could not be noted: {type(error).__name__}.")
 
     @property
     def supports_check_run_worker_health(self) -> bool:

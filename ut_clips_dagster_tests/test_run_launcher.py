@@ -8,13 +8,15 @@ import sys
 import time
 from pathlib import Path
 from threading import Timer
+from unittest import mock
 
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.events import EngineEventData
-from dagster._core.launcher import WorkerStatus
+from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
+from ut_clips_dagster import run_launcher
 from ut_clips_dagster.run_launcher import (
     UNKNOWN,
     WORKER_TAG,
@@ -167,6 +169,29 @@ def test_a_process_id_that_means_nothing_here_marks_no_run(seen: str) -> None:
 
         assert marked(instance, run) == machine
         assert end_gone_runs(instance) == []
+
+
+def test_a_launch_does_not_fail_when_the_runs_process_cannot_be_noted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run works: Dagster would mark it as failed, or launch it a second time."""
+    launched_runs: list[str] = []
+    monkeypatch.setattr(
+        DefaultRunLauncher, "launch_run", lambda _, context: launched_runs.append(context.dagster_run.run_id)
+    )
+    monkeypatch.setattr(run_launcher, "_launched_here", lambda _: this_machine())
+    with DagsterInstance.ephemeral() as instance:
+        run = create_run_for_test(instance)
+        launcher = LocalRunLauncher()
+        launcher.register_instance(instance)
+        broken = mock.Mock(side_effect=OSError("database is locked"))
+        monkeypatch.setattr(type(instance.event_log_storage), "get_logs_for_run", broken)
+
+        launcher.launch_run(LaunchRunContext(run, workspace=None))
+
+        assert launched_runs == [run.run_id]
+        assert f"Run {run.run_id} is launched; its process could not be noted: OSError." in caplog.text
+        assert marked(instance, run) == this_machine()
 
 
 def test_what_a_run_told_of_itself_meanwhile_stays() -> None:

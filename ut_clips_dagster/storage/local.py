@@ -113,14 +113,19 @@ class LocalStore:
     def walk(self, prefix: str) -> Iterator[str]:
         """See `Store`; links are followed, as reading and writing follow them: a study may lie on another disk."""
         with self._explained("list"):
-            top = self._root / prefix
-            for directory, below, files in os.walk(top, onerror=_unless_missing, followlinks=True):
+            for directory, below, files in os.walk(self._root / prefix, onerror=self._unlisted, followlinks=True):
                 here = Path(directory)
                 below[:] = [name for name in below if name != PROBE and not _is_loop(here / name)]
                 within = here.relative_to(self._root)
                 for name in files:
                     if not name.startswith("."):  # locks, and copies that are not whole yet
                         yield (within / name).as_posix()
+
+    def _unlisted(self, error: OSError) -> None:
+        """A directory that cannot be read is no empty one; one that is not there is."""
+        if not isinstance(error, FileNotFoundError):
+            with self._explained(f"list {Path(error.filename).relative_to(self._root).as_posix()} in"):
+                raise error
 
     def _try_out(self, directory: Path) -> None:
         """Do once all that storing takes: a name as long as any, given without overwriting, and a file replaced."""
@@ -165,12 +170,6 @@ class LocalStore:
                 f"Cannot {what} {self.uri}: {error.strerror or error}. "
                 "Check UT_CLIPS_ARCHIVE, its permissions and the free space; nothing stored was changed."
             ) from error
-
-
-def _unless_missing(error: OSError) -> None:
-    """A directory that cannot be read is no empty one; one that is not there is."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def _is_loop(directory: Path) -> bool:

@@ -140,12 +140,19 @@ def test_what_a_killed_run_left_is_cleared_after_a_day(archive: LocalStore) -> N
     assert files(Path(archive.uri)) == [".tmp/new.part"]
 
 
-def test_a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one(
+def test_a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one_and_is_named(
     archive: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.put_clip(PATH, [b"x"], "video/mp4")
-    monkeypatch.setattr(os, "scandir", mock.Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
-    with pytest.raises(StorageError, match="Permission denied"):
+    directory, scandir = str(Path(archive.uri) / "clips/study"), os.scandir
+
+    def refused(path: str) -> object:
+        if path == directory:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(StorageError, match=f"Cannot list clips/study in {archive.uri}: Permission denied"):
         list(archive.walk("clips/"))
 
 
