@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from .gcs_emulator.fixtures import gcs_bucket, gcs_emulator
+from .read_once import read_once
 from .s3_emulator.fixtures import ministack_emulator, moto_emulator, s3_bucket, s3_emulator
 
 for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -19,6 +20,7 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 4 * 1024**3
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+read_once()
 
 settings.register_profile("any machine", deadline=None)  # a loaded machine makes no input wrong
 settings.load_profile("any machine")
