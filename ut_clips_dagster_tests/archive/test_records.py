@@ -73,7 +73,10 @@ def file(clip_uuid: str = CLIP, cut: Cut = CUT, path: str | None = None) -> Stor
     )
 
 
-@given(st.dictionaries(st.text(min_size=1), st.recursive(st.none() | st.text() | st.integers(), st.lists), min_size=1))
+VALUES = st.none() | st.text(max_size=9) | st.integers() | st.lists(st.text(max_size=9), max_size=3)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=9), VALUES, min_size=1, max_size=9))
 def test_seal_is_taken_off_again_and_the_document_stays_readable_json(content: dict[str, object]) -> None:
     payload = json.dumps(content, indent=1).encode()
     sealed = seal(payload)

@@ -18,6 +18,7 @@ from ut_clips_dagster.storage.metadata_table import SCHEMA
 from .damaged_archive import DamagedArchive, another_value
 
 KINDS_OF_DAMAGE = ("flip", "truncate", "delete")
+ONE_OF_THEM_LATER = ("flip", pytest.param("truncate", marks=pytest.mark.long), "delete")
 SOME = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 FEW = settings(SOME, max_examples=2)
 
@@ -92,7 +93,7 @@ def test_damaged_document_is_repaired_where_the_rows_are_lost_too(bench: Damaged
     assert (bench.record(bench.plain).session is None) == (name == "session")
 
 
-@pytest.mark.parametrize("kind", KINDS_OF_DAMAGE)
+@pytest.mark.parametrize("kind", ONE_OF_THEM_LATER)
 def test_damaged_clip_is_found_and_fetched_anew_beside_it(bench: DamagedArchive, kind: str) -> None:
     path = bench.object(bench.rich, bench.clip)
     damage(path, kind)
@@ -105,6 +106,7 @@ def test_damaged_clip_is_found_and_fetched_anew_beside_it(bench: DamagedArchive,
         assert "which is no harm" in bench.run("verify")[1]
 
 
+@pytest.mark.long
 @FEW
 @given(position=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 def test_any_byte_of_a_clip_matters(made: DamagedArchive, position: float, mask: int) -> None:

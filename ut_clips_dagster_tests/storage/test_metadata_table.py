@@ -141,7 +141,7 @@ def test_unfinished_are_the_listed_clips_that_are_not_stored(table: MetadataTabl
     assert list(found["error"]) == ["why", "slow"]
 
 
-@pytest.mark.parametrize("created", [True, False])
+@pytest.mark.parametrize("created", [pytest.param(True, marks=pytest.mark.long), False])
 def test_writers_at_the_same_time_lose_and_repeat_nothing(store: Store, *, created: bool) -> None:
     """Two processes, six sessions each; where the table is not there yet, both try to create it."""
     if created:
