@@ -16,7 +16,7 @@ import socket
 import time
 from pathlib import Path
 
-from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import AssetExecutionContext, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,16 +69,6 @@ def this_process() -> Worker | None:
     return machine.model_copy(update={"pid": pid, "started": _started(pid)}) if machine else None
 
 
-def worker_here(run: DagsterRun, executor: str) -> Worker | None:
-    """This process as the worker of a run; with the run's own process beside it where this is one of a step only."""
-    here, config = this_process(), run.run_config.get("execution", {})
-    of_steps = executor.startswith("multi") and "in_process" not in str(config)
-    if here is None or not of_steps:
-        return here
-    parent = os.getppid()
-    return here.model_copy(update={"run_pid": parent, "run_started": _started(parent)})
-
-
 def is_gone(worker: Worker, here: Worker | None) -> bool:
     """Whether a worker is certainly gone, as seen from `here`: its machine was booted since, or its process ended.
 
@@ -101,6 +91,11 @@ def mark(instance: DagsterInstance, run_id: str, worker: Worker | None) -> None:
         instance.add_run_tags(run_id, {WORKER_TAG: worker.model_dump_json(exclude_none=True)})
 
 
+def mark_this_process(context: AssetExecutionContext) -> None:
+    """Write down that this process executes a run's step; with the run's own beside it where each step has another."""
+    mark(context.instance, context.run.run_id, _worker_here(context.run, context.job_def.executor_def.name))
+
+
 def worker_of(run: DagsterRun) -> Worker | None:
     """Who executes a run, as far as it was written down."""
     try:
@@ -118,7 +113,7 @@ class LocalRunLauncher(DefaultRunLauncher):
         A retried run brings along the mark of its parent, so it gets one in any case.
         """
         run_id, machine = context.dagster_run.run_id, _launched_here(context)
-        since = _ticks() if machine else 0.0
+        since = ticks_since_boot() if machine else 0
         self._instance.add_run_tags(
             run_id, {WORKER_TAG: machine.model_dump_json(exclude_none=True) if machine else UNKNOWN}
         )
@@ -171,7 +166,7 @@ def end_gone_runs(instance: DagsterInstance) -> list[str]:
 
 
 def mark_launched(
-    instance: DagsterInstance, run_id: str, machine: Worker, since: float, looks_for_s: float = LOOKS_FOR_PROCESS_S
+    instance: DagsterInstance, run_id: str, machine: Worker, since: int, looks_for_s: float = LOOKS_FOR_PROCESS_S
 ) -> None:
     """Write down the process of a run that was just launched, as soon as Dagster's event log tells its ID.
 
@@ -191,7 +186,7 @@ def mark_launched(
     started = _started(pid) if pid else None
     run = instance.get_run_by_id(run_id)
     told = worker_of(run) if run else None
-    if started and started >= int(since) and told and told.pid is None:  # else the run told it itself meanwhile
+    if started and started >= since and told and told.pid is None:  # else the run told it itself meanwhile
         mark(instance, run_id, machine.model_copy(update={"pid": pid, "started": started}))
 
 
@@ -200,6 +195,16 @@ def _process_told(instance: DagsterInstance, run_id: str) -> int | None:
     logs = instance.event_log_storage.get_logs_for_run(run_id, of_type=DagsterEventType.ENGINE_EVENT)
     events = (entry.get_dagster_event().engine_event_data.metadata for entry in logs)
     return next((int(str(metadata["pid"].value)) for metadata in events if "pid" in metadata), None)
+
+
+def _worker_here(run: DagsterRun, executor: str) -> Worker | None:
+    """This process as the worker of a run; with the run's own process beside it where this is one of a step only."""
+    here, config = this_process(), run.run_config.get("execution", {})
+    of_steps = executor.startswith("multi") and "in_process" not in str(config)
+    if here is None or not of_steps:
+        return here
+    parent = os.getppid()
+    return here.model_copy(update={"run_pid": parent, "run_started": _started(parent)})
 
 
 def _launched_here(context: LaunchRunContext) -> Worker | None:
@@ -213,9 +218,9 @@ def _launched_here(context: LaunchRunContext) -> Worker | None:
     return this_machine() if is_here else None
 
 
-def _ticks() -> float:
+def ticks_since_boot() -> int:
     """Clock ticks from the boot until now, as a process's start is told in; on Linux only."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def _started(pid: int, proc: Path = PROC) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from threading import Timer
 from unittest import mock
@@ -28,6 +27,7 @@ from ut_clips_dagster.run_launcher import (
     mark_launched,
     this_machine,
     this_process,
+    ticks_since_boot,
     worker_of,
 )
 
@@ -136,7 +136,7 @@ def marked(instance: DagsterInstance, run: DagsterRun) -> Worker:
 def test_a_launched_run_is_marked_with_its_process_though_it_dies_before_any_code_of_ours_runs() -> None:
     machine = this_machine()
     assert machine is not None
-    since = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    since = ticks_since_boot()
     process, worker = child()
     try:
         with DagsterInstance.ephemeral() as instance:
@@ -163,7 +163,7 @@ def test_a_process_id_that_means_nothing_here_marks_no_run(seen: str) -> None:
         run = launched(instance, machine)
         if pid:
             told(instance, run, pid)
-        since = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+        since = ticks_since_boot()
 
         mark_launched(instance, run.run_id, machine, since, looks_for_s=0)
 

@@ -42,7 +42,7 @@ from ut_clips_dagster.partitions import sessions
 from ut_clips_dagster.plain_text import one_line, visible
 from ut_clips_dagster.resources import ArchiveResource, ClipPollingResource, ResultsApiResource
 from ut_clips_dagster.results_api.models import is_uuid
-from ut_clips_dagster.run_launcher import mark, worker_here
+from ut_clips_dagster.run_launcher import mark_this_process
 from ut_clips_dagster.run_queue import OURS, POOL, by_hand_looker, is_batch, make_room
 
 ORDER = (CLIP_LIST, CLIP_URLS, CLIP_FILES, CLIP_METADATA)
@@ -78,7 +78,7 @@ def clip_assets(
         known = [key for key in context.instance.get_dynamic_partitions(account.partitions) if is_uuid(key)]
         yield from check_results(context, archive, rotated(known), max_s=MAX_CHECK_S)
         return
-    mark(context.instance, context.run.run_id, worker_here(context.run, context.job_def.executor_def.name))
+    mark_this_process(context)
     selected = {key.path[-1] for key in context.selected_asset_keys}
     keys = list(context.partition_keys)
     errors = {key: told_as_no_session(key) for key in no_sessions(keys)}

@@ -39,7 +39,7 @@ from ut_clips_dagster.errors import ClipsError
 from ut_clips_dagster.known_sessions import FOLLOW_ON_JOB, materialized_sessions, told_as_no_session
 from ut_clips_dagster.resources import ArchiveResource
 from ut_clips_dagster.results_api.models import is_uuid
-from ut_clips_dagster.run_launcher import mark, worker_here
+from ut_clips_dagster.run_launcher import mark_this_process
 from ut_clips_dagster.sensor_names import FOLLOW
 
 BACKFILL = BackfillPolicy.multi_run(100)
@@ -143,7 +143,7 @@ def materialize_each(  # noqa: PLR0913 - a session's making, and when it is to s
     batch, stop_at = len(keys) > 1, clock() + STOP_STARTING_AFTER_S
     made: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
-    mark(context.instance, context.run.run_id, worker_here(context.run, context.job_def.executor_def.name))
+    mark_this_process(context)
     watch = RunWatch(ended_by_others(context.instance, context.run.run_id), clock)
     for key in keys:
         with stopping_silently():

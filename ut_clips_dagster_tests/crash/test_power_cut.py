@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,13 +40,28 @@ def home(folder: Path) -> Iterator[DagsterInstance]:
         yield instance
 
 
-def daemon(env: dict[str, str]) -> subprocess.Popen[bytes]:
-    return command("dagster-daemon", "run", "-w", "workspace.yaml", env=env)
-
-
 def kill_group(process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
     os.killpg(process.pid, number)
     process.wait()
+
+
+@contextmanager
+def daemons(world: RemoteWorld, folder: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts a daemon at each call; in the end nothing is left of any, nor of its code server and its runs."""
+    env, started = environment(world, folder, UT_CLIPS_DISCOVERY_INTERVAL_S="1"), list[subprocess.Popen[bytes]]()
+
+    def start() -> subprocess.Popen[bytes]:
+        started.append(command("dagster-daemon", "run", "-w", "workspace.yaml", env=env))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            try:
+                kill_group(process)
+            except ProcessLookupError:
+                process.wait()
 
 
 def marked_run(instance: DagsterInstance) -> DagsterRun | None:
@@ -56,62 +71,42 @@ def marked_run(instance: DagsterInstance) -> DagsterRun | None:
 
 @pytest.mark.long
 def test_daemon_that_starts_again_leaves_living_runs_and_ends_and_retries_those_that_are_gone(tmp_path: Path) -> None:
-    with simulator_process(STALLED) as world, home(tmp_path) as instance:
+    with simulator_process(STALLED) as world, home(tmp_path) as instance, daemons(world, tmp_path) as start:
         world.add_session(1, 500_000, 600_000)
-        env = environment(world, tmp_path, UT_CLIPS_DISCOVERY_INTERVAL_S="1")
-        first = daemon(env)
-        second = None
-        worker_pid = None
-        try:
-            world.wait_for("media", SETS_OUT_WITHIN_S)
-            run = marked_run(instance)
-            assert run is not None
-            worker = worker_of(run)
-            assert worker is not None
-            worker_pid = worker.pid
-            assert worker_pid
-            os.kill(first.pid, signal.SIGKILL)  # the daemon alone: the code server and the run worker go on
-            first.wait()
-            second = daemon(env)
-            until("the daemon watches", lambda: instance.get_daemon_statuses()["MONITORING"].healthy, SETS_OUT_WITHIN_S)
-            time.sleep(3)  # monitoring has looked more than once
-            living = instance.get_run_by_id(run.run_id)
-            assert living is not None
-            assert living.status is DagsterRunStatus.STARTED
-            kill_group(first)  # its code server and the run worker: as after a power cut
-            until("the run has failed", lambda: _status(instance, run) is DagsterRunStatus.FAILURE, 30)
-            until("it is retried", lambda: instance.get_runs(RunsFilter(tags={"dagster/retry_number": "1"})), 60)
-        finally:
-            for process in filter(None, (first, second)):
-                try:
-                    kill_group(process)
-                except ProcessLookupError:
-                    process.wait()
+        first = start()
+        world.wait_for("media", SETS_OUT_WITHIN_S)
+        run = marked_run(instance)
+        assert run is not None
+        worker = worker_of(run)
+        assert worker is not None
+        assert worker.pid
+        os.kill(first.pid, signal.SIGKILL)  # the daemon alone: the code server and the run worker go on
+        first.wait()
+        start()
+        until("the daemon watches", lambda: instance.get_daemon_statuses()["MONITORING"].healthy, SETS_OUT_WITHIN_S)
+        time.sleep(3)  # monitoring has looked more than once
+        living = instance.get_run_by_id(run.run_id)
+        assert living is not None
+        assert living.status is DagsterRunStatus.STARTED
+        kill_group(first)  # its code server and the run worker: as after a power cut
+        until("the run has failed", lambda: _status(instance, run) is DagsterRunStatus.FAILURE, 30)
+        until("it is retried", lambda: instance.get_runs(RunsFilter(tags={"dagster/retry_number": "1"})), 60)
 
 
 @pytest.mark.long
 def test_a_run_that_is_killed_with_its_code_server_before_it_did_anything_is_ended_and_retried(tmp_path: Path) -> None:
     """Nobody else would say so: Dagster's code server tells of its own runs only, and only while it lives."""
-    with simulator_process(STALLED) as world, home(tmp_path) as instance:
+    with simulator_process(STALLED) as world, home(tmp_path) as instance, daemons(world, tmp_path) as start:
         world.add_session(1, 500_000, 600_000)
-        env = environment(world, tmp_path, UT_CLIPS_DISCOVERY_INTERVAL_S="1")
-        first = daemon(env)
-        second = None
+        first = start()
         begun = RunsFilter(statuses=[DagsterRunStatus.STARTED])
-        try:
-            until("a run has begun", lambda: instance.get_runs(begun), SETS_OUT_WITHIN_S, every_s=0.01)
-            kill_group(first)
-            (run,) = instance.get_runs(begun)
-            assert not world.count("list_clips"), "the run had begun its work: killed too late to prove anything"
-            second = daemon(env)
-            until("the run has failed", lambda: _status(instance, run) is DagsterRunStatus.FAILURE, SETS_OUT_WITHIN_S)
-            until("it is retried", lambda: instance.get_runs(RunsFilter(tags={"dagster/retry_number": "1"})), 60)
-        finally:
-            for process in filter(None, (first, second)):
-                try:
-                    kill_group(process)
-                except ProcessLookupError:
-                    process.wait()
+        until("a run has begun", lambda: instance.get_runs(begun), SETS_OUT_WITHIN_S, every_s=0.01)
+        kill_group(first)
+        (run,) = instance.get_runs(begun)
+        assert not world.count("list_clips"), "the run had begun its work: killed too late to prove anything"
+        start()
+        until("the run has failed", lambda: _status(instance, run) is DagsterRunStatus.FAILURE, SETS_OUT_WITHIN_S)
+        until("it is retried", lambda: instance.get_runs(RunsFilter(tags={"dagster/retry_number": "1"})), 60)
 
 
 def _status(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus | None:
@@ -123,18 +118,14 @@ def _status(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus | No
 def test_run_that_a_person_terminates_is_cancelled_within_ten_seconds_though_its_media_host_stalls(
     tmp_path: Path,
 ) -> None:
-    with simulator_process(STALLED) as world, home(tmp_path) as instance:
+    with simulator_process(STALLED) as world, home(tmp_path) as instance, daemons(world, tmp_path) as start:
         world.add_session(3, 20_000_000, 21_000_000)
-        env = environment(world, tmp_path, UT_CLIPS_DISCOVERY_INTERVAL_S="1")
-        process = daemon(env)
-        try:
-            world.wait_for("media", SETS_OUT_WITHIN_S)
-            run = marked_run(instance)
-            assert run is not None
-            assert instance.run_launcher.terminate(run.run_id)
-            took_s = until("the run is canceled", lambda: _status(instance, run) is DagsterRunStatus.CANCELED, 60)
-        finally:
-            kill_group(process)
+        start()
+        world.wait_for("media", SETS_OUT_WITHIN_S)
+        run = marked_run(instance)
+        assert run is not None
+        assert instance.run_launcher.terminate(run.run_id)
+        took_s = until("the run is canceled", lambda: _status(instance, run) is DagsterRunStatus.CANCELED, 60)
     print(f"CANCELED after {took_s:.1f} s")  # noqa: T201 - a figure for who runs it by hand
     assert took_s < ENDS_WITHIN_S
 
